@@ -1,0 +1,75 @@
+"""The ``bertkd`` command: one module per subcommand, imported only when it is called.
+
+A subcommand module offers ``EXAMPLE`` (a runnable command line for the help), ``add_arguments(parser)``
+and ``run(args) -> int`` (the exit code). Its one-line summary stands in :data:`COMMANDS` alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from bertkd_fairseq import __version__
+from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
+
+COMMANDS = {
+    "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
+    "prepare": "turn parallel text into a data-bin that teacher and student share",
+    "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
+    "inspect": "show what a teacher store holds and verify it",
+    "compare": "score systems against the reference: BLEU, chrF, paired bootstrap",
+    "curves": "plot training logs to PNG and CSV",
+    "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",
+    "user-dir": "print the folder to pass to fairseq's --user-dir",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code: 0 done, 1 a check failed, 2 a mistake of the user."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] not in COMMANDS:
+        return _main_without_command(argv)
+    name, rest = argv[0], argv[1:]
+    module = importlib.import_module(f"bertkd_fairseq.cli.{name.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"bertkd {name}",
+        description=f"{COMMANDS[name]}.",
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=_HelpFormatter,
+    )
+    module.add_arguments(parser)
+    logging.basicConfig(
+        format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        level=logging.INFO,
+        stream=sys.stderr,
+    )
+    try:
+        return int(module.run(parser.parse_args(rest)))
+    except BertKDError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults in every help line, the example as it is typed."""
+
+
+def _main_without_command(argv: list[str]) -> int:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    usage = f"usage: bertkd COMMAND [options]   (bertkd COMMAND --help tells more)\n\n{lines}"
+    if argv and argv[0] in ("-V", "--version"):
+        print(f"bertkd-fairseq {__version__}")
+        return 0
+    if argv and argv[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    wrong = f"error: `COMMAND` must be one of the above, but is {argv[0]!r} instead." if argv else ""
+    print(f"{usage}\n\n{wrong}".rstrip(), file=sys.stderr)
+    return EXIT_CODE

@@ -1,0 +1,70 @@
+"""The few exception types of the package, and the one grammar of their messages.
+
+A user's mistake is a :class:`BertKDError`. It reaches the user as one message without a traceback and
+exit code 2, both from ``bertkd`` and, through :func:`install_excepthook`, from ``fairseq-*`` commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from types import TracebackType
+
+EXIT_CODE = 2
+
+
+class BertKDError(Exception):
+    """Base of all mistakes that the user can mend: the message says what, seen, wanted and what to do."""
+
+
+class ConfigurationError(BertKDError):
+    """An option or a combination of options that can't work."""
+
+
+class DataError(BertKDError):
+    """Text, a data-bin or a tokenizer that isn't what this stage needs."""
+
+
+class StoreError(BertKDError):
+    """A teacher store that is missing, damaged, unfinished or made for other data."""
+
+
+def must_be(name: str, wanted: object, seen: object, hint: str = "") -> str:
+    """Return the standard message: ```name` must be <wanted>, but is <seen> instead. <hint>``."""
+    message = f"`{name}` must be {wanted}, but is {seen} instead."
+    return f"{message} {hint}" if hint else message
+
+
+def raise_all(errors: Iterable[str], kind: type[BertKDError] = ConfigurationError) -> None:
+    """Raise ``kind`` with every message at once; do nothing when there is none."""
+    messages = list(errors)
+    if not messages:
+        return
+    if len(messages) == 1:
+        raise kind(messages[0])
+    lines = "\n".join(f"  {i}. {message}" for i, message in enumerate(messages, 1))
+    raise kind(f"{len(messages)} problems:\n{lines}")
+
+
+def report(error: BertKDError) -> int:
+    """Print ``error`` to stderr as one message and return the exit code that goes with it."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return EXIT_CODE
+
+
+def install_excepthook() -> None:
+    """Make an uncaught :class:`BertKDError` end any Python program in one message and exit code 2."""
+    if getattr(sys.excepthook, "reports_bertkd_errors", False):
+        return
+    previous = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, BertKDError):
+            # Raised inside the hook, SystemExit sets the exit code of the interpreter.
+            raise SystemExit(report(error))
+        previous(kind, error, traceback)
+
+    hook.reports_bertkd_errors = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
