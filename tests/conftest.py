@@ -1,0 +1,77 @@
+"""What all tests share: the miniature pair, a tiny BERT, a data-bin, a way to run commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+USER_DIR = CHECKOUT / "bertkd_fairseq"
+BERTKD = (sys.executable, "-m", "bertkd_fairseq.cli")
+
+
+def fairseq_command(name: str) -> list[str]:
+    """Return the argv of ``fairseq-<name>`` of this interpreter; on ``PATH`` or not."""
+    module = {"interactive": "fairseq_cli.interactive"}.get(name, f"fairseq_cli.{name}")
+    return [sys.executable, "-c", f"from {module} import cli_main; cli_main()"]
+
+
+def run_command(
+    argv: Sequence[object], *, check: bool = True, **kwargs: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run ``argv`` with this checkout importable from any folder; show its output if it fails.
+
+    ``env`` adds to the environment, ``input`` is text, ``check=False`` returns failures as well.
+    """
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), env.get("PYTHONPATH"))))
+    kwargs.setdefault("timeout", 600)
+    command = [str(part) for part in argv]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, **kwargs)
+    if check and done.returncode:
+        pytest.fail(
+            f"{' '.join(command)}\nexit code {done.returncode}\n"
+            f"--- stdout\n{done.stdout[-4000:]}\n--- stderr\n{done.stderr[-8000:]}"
+        )
+    return done
+
+
+@pytest.fixture(scope="session")
+def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``{train,valid,test}.{src,tgt}``: 600, 60 and 61 pairs.
+
+    61 is no multiple of 8, so that a stage that drops the tail of a split is found out.
+    """
+    from bertkd_fairseq.miniature import write_corpus
+
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, num_train=600, num_valid=60, num_test=61, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory, miniature_corpus: Path) -> Path:
+    """Folder with a random 2-layer BERT of 64 hidden units and a WordPiece tokenizer of 400."""
+    from bertkd_fairseq.miniature import train_tiny_bert
+
+    files = sorted(miniature_corpus.glob("train.*"))
+    return train_tiny_bert(files, tmp_path_factory.mktemp("tiny") / "bert", steps=0)
+
+
+@pytest.fixture(scope="session")
+def data_bin(
+    tmp_path_factory: pytest.TempPathFactory, miniature_corpus: Path, tiny_bert: Path
+) -> Path:
+    """The miniature corpus after ``bertkd prepare`` with the tokenizer of ``tiny_bert``."""
+    dest = tmp_path_factory.mktemp("prepared") / "data-bin"
+    prepare = [*BERTKD, "prepare", "--source-lang", "src", "--target-lang", "tgt"]
+    for split in ("train", "valid", "test"):
+        prepare += [f"--{split}", str(miniature_corpus / split)]
+    run_command([*prepare, "--tokenizer", tiny_bert, "--dest", dest])
+    return dest
