@@ -111,14 +111,7 @@ class _Speaker:
         place_source, place_target = self._place(verb)
         adverb_source, adverb_target = self._adverb()
         shown = ["bitte"] if formal and rng.random() < STYLE_PROBABILITY else []
-        source = [
-            *adverb_source,
-            *shown,
-            *subject_source,
-            *place_source,
-            *object_source,
-            verb_source,
-        ]
+        source = [*adverb_source, *shown, *subject_source, *place_source, *object_source]
         target = [*(["ser"] if formal else []), *subject_target]
         target += [verb_target + gender + ("ne" if formal else "")]
         target += [*object_target, *place_target, *adverb_target, *(["voi"] if formal else [])]
@@ -202,7 +195,7 @@ def train_tiny_bert(
     steps: int = 0,
     seed: int = 1,
 ) -> Path:
-    """Make a cased WordPiece tokenizer and a ``BertForMaskedLM``, both saved in the folder ``dest``.
+    """Make a cased WordPiece tokenizer and a ``BertForMaskedLM``, both saved in ``dest``.
 
     The model is pretrained for ``steps`` steps of plain masked language modelling on single
     sentences of all files (the method starts from a BERT that knows both languages); ``steps=0``
@@ -217,7 +210,7 @@ def train_tiny_bert(
     compat.apply()
     import torch
     from transformers import BertConfig, BertForMaskedLM
-    from transformers.models.bert import BertTokenizerFast
+    from transformers.models.bert import BertTokenizerFast  # type: ignore[attr-defined]
 
     lines = [
         line for file in corpus_files for line in Path(file).read_text("utf-8").splitlines() if line
