@@ -1,0 +1,1 @@
+"""fairseq adapters for data: datasets, tokenizer and segmentation."""

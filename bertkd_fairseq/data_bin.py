@@ -1,0 +1,185 @@
+"""A data-bin made by ``bertkd prepare``: fairseq's binarized text and all that later stages ask of it.
+
+::
+
+    DEST/dict.<lang>.txt, <split>.<src>-<tgt>.<lang>.{bin,idx}   as fairseq-preprocess writes them
+    DEST/tokenizer/                 the teacher's fast WordPiece tokenizer
+    DEST/references/<split>.<lang>  raw text of valid and test, one line per sentence of the data-bin
+    DEST/tokenized/<split>.<lang>   the same, normalised, Moses-tokenised (and lowercased)
+    DEST/bertkd.json                every setting, counts, versions
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.errors import DataError
+
+SETTINGS_FILE = "bertkd.json"
+FORMAT = 1
+UNK_INDEX = 3
+"""The id of ``<unk>`` in every fairseq dictionary."""
+
+_INDEX_MAGIC = b"MMIDIDX\x00\x00"
+_INDEX_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
+_DTYPES: dict[int, type] = {
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    8: np.uint16,
+    9: np.uint32,
+    10: np.uint64,
+}
+
+
+@dataclass(frozen=True)
+class DataBin:
+    """What ``bertkd prepare`` recorded about one data-bin; open one with :meth:`open`."""
+
+    path: Path
+    settings: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> DataBin:
+        """Read the settings of the data-bin at ``path``.
+
+        :raises DataError: if they are missing, unreadable or of a later format.
+        """
+        path = Path(path)
+        file = path / SETTINGS_FILE
+        try:
+            settings = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"`{path}` must be a data-bin with {SETTINGS_FILE}, but {file} can't be read "
+                f"({error.strerror}). Was it made by `bertkd prepare`?"
+            ) from error
+        except ValueError as error:
+            raise DataError(f"`{file}` must be JSON, but reading it gave: {error}.") from error
+        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+            seen = settings.get("format") if isinstance(settings, dict) else settings
+            raise DataError(
+                f"`{file}` must have format {FORMAT}, but has {seen!r} instead. "
+                "Make the data-bin again with this version's `bertkd prepare`."
+            )
+        return cls(path, settings)
+
+    @property
+    def source_lang(self) -> str:
+        """Code of the source language."""
+        return str(self.settings["source_lang"])
+
+    @property
+    def target_lang(self) -> str:
+        """Code of the target language."""
+        return str(self.settings["target_lang"])
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether the text was lowercased."""
+        return bool(self.settings["lowercase"])
+
+    @property
+    def tokenizer_dir(self) -> Path:
+        """Folder with the files of the teacher's tokenizer."""
+        return self.path / "tokenizer"
+
+    def reference(self, split: str, lang: str) -> Path:
+        """Return the file with the raw text of ``split`` in ``lang``."""
+        return self._text("references", split, lang)
+
+    def tokenized(self, split: str, lang: str) -> Path:
+        """Return the file with the Moses-tokenised text of ``split`` in ``lang``."""
+        return self._text("tokenized", split, lang)
+
+    def _text(self, folder: str, split: str, lang: str) -> Path:
+        file = self.path / folder / f"{split}.{lang}"
+        if not file.is_file():
+            have = sorted(f.name for f in file.parent.glob("*")) if file.parent.is_dir() else []
+            raise DataError(
+                f"`{file}` must be a file, but there is none. "
+                f"This data-bin keeps {', '.join(have) or 'nothing'} in {folder}."
+            )
+        return file
+
+    def prefix(self, split: str, lang: str) -> Path:
+        """Return the path of a binarized file of ``split`` in ``lang`` without ``.bin``/``.idx``."""
+        return self.path / f"{split}.{self.source_lang}-{self.target_lang}.{lang}"
+
+
+def read_lines(path: str | Path) -> list[str]:
+    r"""Return the lines of a UTF-8 file, plain or ``.gz``, cut at ``\n`` alone, trailing ``\r`` off.
+
+    ``str.splitlines`` would also cut at U+2028, U+0085 and the like, and shift all lines after it.
+
+    :raises DataError: naming file and line if it isn't there, isn't UTF-8 or is damaged.
+    """
+    path = Path(path)
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"`{path}` must be readable text, but reading it gave: {reason}.") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The position counts from after a byte order mark.
+        start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        line = data.count(b"\n", 0, start) + 1
+        raise DataError(
+            f"`{path}` must be UTF-8, but line {line} holds byte 0x{data[start]:02x} instead. "
+            "Convert the file, for instance with `iconv -t UTF-8`."
+        ) from None
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    r"""Write ``lines`` as UTF-8, each ended by ``\n``, and make the folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(line + "\n" for line in lines).encode("utf-8"))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_binarized(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``sizes (sentences,)`` and all ``tokens (sum of sizes,)`` of one binarized file.
+
+    :raises DataError: if it isn't in fairseq's mmap format or the two files don't fit each other.
+    """
+    index, data = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+    try:
+        header = index.read_bytes()
+        magic, _, code, count = _INDEX_HEADER.unpack_from(header)
+        if magic != _INDEX_MAGIC:
+            raise DataError(f"`{index}` must be an index of fairseq's mmap format, but isn't.")
+        sizes = np.frombuffer(header, np.int32, count, _INDEX_HEADER.size)
+        tokens = np.fromfile(data, _DTYPES[code])
+    except (OSError, KeyError, ValueError, struct.error) as error:
+        raise DataError(f"`{index}` and .bin must be readable, but gave: {error}.") from error
+    if int(sizes.sum()) != len(tokens):
+        raise DataError(
+            f"`{data}` must hold the {int(sizes.sum())} tokens of its index, "
+            f"but holds {len(tokens)} instead. Run `bertkd prepare` again."
+        )
+    return sizes, tokens

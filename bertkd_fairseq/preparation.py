@@ -1,0 +1,350 @@
+"""Parallel text to a data-bin: the steps behind ``bertkd prepare``.
+
+::
+
+    raw lines ─ MosesText ─► tokens ─ CleaningRules (train) ─► pairs ─ WordPieceSegmenter ─► symbols
+    symbols ─ fairseq-preprocess, joined dictionary ─► data-bin ─ verify ─► renamed into place
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq import __version__
+from bertkd_fairseq.data_bin import (
+    FORMAT,
+    SETTINGS_FILE,
+    UNK_INDEX,
+    DataBin,
+    file_sha256,
+    read_binarized,
+    read_lines,
+    write_lines,
+)
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
+from bertkd_fairseq.segment import WordPieceSegmenter
+
+log = logging.getLogger(__name__)
+
+BERT_POSITIONS = 512
+_PAIR_EXTRA = 3  # [CLS] and two [SEP]
+_PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that decides what a data-bin holds: languages, inputs (split to prefix), cleaning, tokenizer."""
+
+    source_lang: str
+    target_lang: str
+    prefixes: Mapping[str, str]
+    tokenizer: str
+    dest: Path
+    rules: CleaningRules = field(default_factory=CleaningRules)
+    lowercase: bool = False
+    workers: int = 1
+    force: bool = False
+
+    @property
+    def langs(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_lang, self.target_lang
+
+
+def prepare(job: Preparation) -> dict[str, Any]:
+    """Make the data-bin of ``job`` and return its report: the settings kept in it, and seconds per step.
+
+    :raises ConfigurationError: for options that can't work.
+    :raises DataError: with every fault of files and tokenizer at once, before anything is computed.
+    """
+    started = time.monotonic()
+    raise_all(_wrong_options(job))
+    raw, tokenizer = _read_inputs(job)
+    partial = job.dest.with_name(job.dest.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tokenizer.save_pretrained(partial / "tokenizer")
+    segmenter = WordPieceSegmenter(partial / "tokenizer")
+    seconds = {"read": time.monotonic() - started}
+
+    splits = {}
+    counts: dict[str, Counter[str]] = {lang: Counter() for lang in job.langs}
+    with tempfile.TemporaryDirectory(dir=job.dest.parent, prefix=".bertkd-") as folder:
+        segmented = Path(folder)
+        for split in job.prefixes:
+            splits[split] = _prepare_split(
+                job, split, raw.pop(split), segmenter, partial, segmented, counts
+            )
+        seconds["tokenise and segment"] = time.monotonic() - started - sum(seconds.values())
+        _run_fairseq_preprocess(job, segmented, partial)
+        seconds["fairseq-preprocess"] = time.monotonic() - started - sum(seconds.values())
+        dictionary = _verify(job, splits, segmented, partial)
+    dictionary["coverage"] = {lang: segmenter.coverage(counts[lang]) for lang in job.langs}
+    settings = _settings(job, tokenizer, partial, splits, dictionary)
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    _move_into_place(partial, job.dest)
+    seconds["verify and write"] = time.monotonic() - started - sum(seconds.values())
+    return {**settings, "seconds": {step: round(s, 1) for step, s in seconds.items()}}
+
+
+def _wrong_options(job: Preparation) -> list[str]:
+    errors = []
+    if job.source_lang == job.target_lang:
+        errors.append(must_be("--target-lang", "another language than --source-lang", "the same"))
+    for name, lang in zip(("--source-lang", "--target-lang"), job.langs, strict=True):
+        if not lang or set(lang) & set("-./\\ ,:"):
+            # fairseq finds the languages of a data-bin by cutting file names at "." and "-".
+            errors.append(must_be(name, "a language code without - . / , : or space", repr(lang)))
+    if job.rules.min_length < 1:
+        errors.append(must_be("--min-length", "at least 1", job.rules.min_length))
+    if job.rules.max_length < job.rules.min_length:
+        errors.append(must_be("--max-length", "at least --min-length", job.rules.max_length))
+    if not job.rules.max_ratio >= 1:
+        errors.append(must_be("--max-ratio", "at least 1", job.rules.max_ratio))
+    if job.workers < 1:
+        errors.append(must_be("--workers", "at least 1", job.workers))
+    return errors + _wrong_dest(job)
+
+
+def _wrong_dest(job: Preparation) -> list[str]:
+    if (job.dest / SETTINGS_FILE).is_file():
+        if job.force:
+            return []
+        return [f"`--dest` holds a complete data-bin already: {job.dest}. Use --force to replace it."]
+    if job.dest.exists() and (not job.dest.is_dir() or any(job.dest.iterdir())):
+        # Not ours, so --force doesn't delete it either.
+        seen = "a folder with other files" if job.dest.is_dir() else "a file"
+        return [must_be("--dest", "a new or empty folder", f"{seen} ({job.dest})")]
+    return []
+
+
+def _input_file(prefix: str, lang: str) -> Path:
+    plain, packed = Path(f"{prefix}.{lang}"), Path(f"{prefix}.{lang}.gz")
+    if not plain.is_file() and not packed.is_file():
+        raise DataError(f"`{plain}` must be a file (or with .gz), but there is none.")
+    return plain if plain.is_file() else packed
+
+
+def _read_inputs(job: Preparation) -> tuple[dict[str, list[list[str]]], Any]:
+    """Return the raw lines ``[source, target]`` of each split and the tokenizer."""
+    errors, raw = [], {}
+    for split, prefix in job.prefixes.items():
+        sides: list[list[str]] = []
+        for lang in job.langs:
+            try:
+                sides.append(read_lines(_input_file(prefix, lang)))
+                if not sides[-1]:
+                    errors.append(f"`{_input_file(prefix, lang)}` must hold text, but is empty.")
+            except DataError as error:
+                errors.append(str(error))
+        if len(sides) == 2 and len(sides[0]) != len(sides[1]):
+            (source, target), (first, second) = job.langs, map(len, sides)
+            errors.append(
+                f"`{prefix}` must have as many lines in {source} as in {target}, "
+                f"but has {first} and {second} instead. Pairs are matched by line number."
+            )
+        raw[split] = sides
+    tokenizer = None
+    try:
+        tokenizer = load_tokenizer(job.tokenizer)
+    except DataError as error:
+        errors.append(str(error))
+    raise_all(errors, DataError)
+    return raw, tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """Return the fast WordPiece tokenizer in folder ``name`` or of that name on the hub.
+
+    :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
+    """
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
+        raise DataError(must_be("--tokenizer", "a folder or a hub name", f"{name}, not a folder"))
+    from bertkd_fairseq import compat
+
+    compat.apply()
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    except Exception as error:  # OSError, ValueError, and whatever a custom class raises
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"`--tokenizer` must be a folder with a tokenizer or a hub name that can be fetched, but "
+            f"{name} gave: {reason} Without network, name the folder of a downloaded BERT."
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError(
+            must_be("--tokenizer", "a fast tokenizer (tokenizer.json)", type(tokenizer).__name__)
+        )
+    model = type(tokenizer.backend_tokenizer.model).__name__
+    if model != "WordPiece":
+        raise DataError(must_be("--tokenizer", "a WordPiece tokenizer", f"{name} of type {model}"))
+    # Left over from other uses of the model; they would cut long sentences.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def _prepare_split(
+    job: Preparation,
+    split: str,
+    raw: list[list[str]],
+    segmenter: WordPieceSegmenter,
+    partial: Path,
+    segmented: Path,
+    counts: dict[str, Counter[str]],
+) -> dict[str, Any]:
+    """Write the text files of one split and return its counts."""
+    log.info("%s: %d pairs", split, len(raw[0]))
+    text = [[without_control_characters(line) for line in side] for side in raw]
+    changed = [sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(raw, text, strict=True)]
+    tokens = [
+        tokenize_lines(side, lang, lowercase=job.lowercase, workers=job.workers)
+        for side, lang in zip(text, job.langs, strict=True)
+    ]
+    # Valid and test keep every pair that has two sides, whatever its length.
+    rules = job.rules if split == "train" else CleaningRules(1, sys.maxsize, float("inf"))
+    reasons = [rules.reason_to_drop(*pair) for pair in zip(*tokens, strict=True)]
+    kept = [i for i, reason in enumerate(reasons) if reason is None]
+    dropped = Counter(reason for reason in reasons if reason is not None)
+    if not kept:
+        raise DataError(f"{split} must keep a pair, but all {len(reasons)} were dropped: {dict(dropped)}.")
+    if dropped and split != "train":
+        lines = [str(i + 1) for i, reason in enumerate(reasons) if reason][:10]
+        log.warning(
+            "%s: %d pairs with an empty side dropped, from the references as well: line %s%s",
+            *(split, dropped.total(), ", ".join(lines), ", ..." if dropped.total() > 10 else ""),
+        )
+    lengths = np.zeros(len(kept), np.int64)
+    symbols = {}
+    for lang, side, tokenized in zip(job.langs, text, tokens, strict=True):
+        lines = segmenter.segment_lines([tokenized[i] for i in kept])
+        write_lines(segmented / f"{split}.{lang}", lines)
+        sizes = np.fromiter((line.count(" ") + 1 for line in lines), np.int64, len(lines))
+        lengths, symbols[lang] = lengths + sizes, int(sizes.sum())
+        if split == "train":
+            for line in lines:
+                counts[lang].update(line.split())
+        else:
+            write_lines(partial / "references" / f"{split}.{lang}", [side[i] for i in kept])
+            write_lines(partial / "tokenized" / f"{split}.{lang}", [tokenized[i] for i in kept])
+    return {
+        "read": len(reasons),
+        "kept": len(kept),
+        "dropped": dict(sorted(dropped.items())),
+        "lines_with_control_characters": dict(zip(job.langs, changed, strict=True)),
+        "symbols": symbols,
+        "longest_pair": int(lengths.max()) + _PAIR_EXTRA,
+        "pairs_over_512": int((lengths + _PAIR_EXTRA > BERT_POSITIONS).sum()),
+    }
+
+
+def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) -> None:
+    """Binarize with ``fairseq-preprocess``, which writes ``preprocess.log`` into the data-bin."""
+    # fairseq cuts files by bytes, and gets empty parts wrong when there are more workers than lines.
+    lines = sum(1 for _ in (segmented / f"valid.{job.source_lang}").open("rb"))
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
+    command += ["--source-lang", job.source_lang, "--target-lang", job.target_lang]
+    command += ["--thresholdsrc", "0", "--thresholdtgt", "0"]
+    command += ["--workers", str(max(1, min(job.workers, lines // 100)))]
+    for split in job.prefixes:
+        command += [f"--{split}pref", str(segmented / split)]
+    command += ["--destdir", str(partial)]
+    log.info("fairseq-preprocess, log in %s", partial / "preprocess.log")
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().split("\n")[-20:])
+        raise DataError(
+            f"fairseq-preprocess must end with exit code 0, but ended with {done.returncode}. "
+            f"Run `bertkd doctor`. Its last lines:\n{tail}"
+        )
+
+
+def _verify(
+    job: Preparation, splits: Mapping[str, Any], segmented: Path, partial: Path
+) -> dict[str, Any]:
+    """Check every sentence's length against the text and count ``<unk>``; return dictionary facts."""
+    made = DataBin(partial, {"source_lang": job.source_lang, "target_lang": job.target_lang})
+    errors = []
+    for split in job.prefixes:
+        splits[split]["unk"] = {}
+        for lang in job.langs:
+            lines = read_lines(segmented / f"{split}.{lang}")
+            wanted = np.fromiter((line.count(" ") + 2 for line in lines), np.int64, len(lines))
+            sizes, ids = read_binarized(made.prefix(split, lang))
+            if not np.array_equal(sizes, wanted):
+                errors.append(f"{split}.{lang} must hold the text's {len(wanted)} sentences, but doesn't.")
+            unk = splits[split]["unk"][lang] = int((ids == UNK_INDEX).sum())
+            if split == "train" and unk:
+                errors.append(f"train.{lang} must be free of <unk>, but holds {unk}.")
+    texts = [(partial / f"dict.{lang}.txt").read_bytes() for lang in job.langs]
+    if texts[0] != texts[1]:
+        errors.append("both dictionaries must be the same file, but differ.")
+    raise_all((f"{error} fairseq-preprocess went wrong; please report it." for error in errors), DataError)
+    return {"size": texts[0].count(b"\n") + UNK_INDEX + 1}
+
+
+def _settings(
+    job: Preparation, tokenizer: Any, partial: Path, splits: Any, dictionary: dict[str, Any]
+) -> dict[str, Any]:
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    probe = normalizer.normalize_str("Aé") if normalizer is not None else "Aé"
+    inputs = []
+    for prefix in job.prefixes.values():
+        for lang in job.langs:
+            file = _input_file(prefix, lang)
+            inputs.append({"file": str(file), "sha256": file_sha256(file)})
+    return {
+        "format": FORMAT,
+        "source_lang": job.source_lang,
+        "target_lang": job.target_lang,
+        "lowercase": job.lowercase,
+        "cleaning": asdict(job.rules),
+        "tokenizer": {
+            "name": job.tokenizer,
+            "sha256": file_sha256(partial / "tokenizer" / "tokenizer.json"),
+            "lowercases": "A" not in probe,
+            "strips_accents": "é" not in probe,
+        },
+        "inputs": inputs,
+        "splits": splits,
+        "dictionary": dictionary,
+        "versions": {"bertkd-fairseq": __version__, **_versions()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _move_into_place(partial: Path, dest: Path) -> None:
+    old = dest.with_name(dest.name + ".old")
+    if dest.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(dest, old)
+    os.replace(partial, dest)
+    shutil.rmtree(old, ignore_errors=True)
