@@ -1,0 +1,111 @@
+"""``--tokenizer bertkd_moses`` and ``--bpe bert_wordpiece``: raw text to symbols of a data-bin and back.
+
+Both find the data-bin by themselves, so that languages, lowercasing and tokenizer aren't retyped::
+
+    raw text ─ bertkd_moses ─► Moses tokens ─ bert_wordpiece ─► symbols ─ model ─► symbols ─ ... ─► text
+
+Undoing needs no file. ``fairseq-generate`` with ``--bpe bert_wordpiece`` alone prints Moses tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Optional
+
+from fairseq.data.encoders import register_bpe, register_tokenizer
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+
+from bertkd_fairseq.data_bin import DataBin
+from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.moses import MosesText
+from bertkd_fairseq.segment import WordPieceSegmenter, split_mark, undo_segmentation
+
+_UNRESOLVED = "${"  # an interpolation that fairseq did not fill in
+
+
+@dataclass
+class BertWordPieceConfig(FairseqDataclass):
+    """Where the tokenizer is: in the task's data-bin."""
+
+    data_bin: Any = II("task.data")
+
+
+@register_bpe("bert_wordpiece", dataclass=BertWordPieceConfig)
+class BertWordPiece:
+    """Words to symbols and back, with the tokenizer that the data-bin keeps."""
+
+    def __init__(self, cfg: BertWordPieceConfig) -> None:
+        self._data = cfg.data_bin
+
+    @cached_property
+    def _segmenter(self) -> WordPieceSegmenter:
+        return WordPieceSegmenter(_open(self._data, "bert_wordpiece").tokenizer_dir)
+
+    def encode(self, line: str) -> str:
+        """Return the symbols of a Moses-tokenised line."""
+        return self._segmenter.segment(line)
+
+    def decode(self, line: str) -> str:
+        """Return the words of a line of symbols."""
+        return undo_segmentation(line)
+
+    def is_beginning_of_word(self, symbol: str) -> bool:
+        """Tell whether ``symbol`` opens a word."""
+        return not split_mark(symbol)[0]
+
+
+@dataclass
+class BertKDMosesConfig(FairseqDataclass):
+    """Languages come from the data-bin unless they are given."""
+
+    data_bin: Any = II("task.data")
+    source_lang: Optional[str] = field(default=None, metadata={"help": "source language"})  # noqa: UP045
+    target_lang: Optional[str] = field(default=None, metadata={"help": "target language"})  # noqa: UP045
+    undo_segmentation: bool = field(
+        default=False,
+        metadata={"help": "decode symbols rather than words (for --eval-bleu-detok-args)"},
+    )
+
+
+@register_tokenizer("bertkd_moses", dataclass=BertKDMosesConfig)
+class BertKDMoses:
+    """Raw text to Moses tokens as ``bertkd prepare`` makes them, and Moses tokens to text."""
+
+    def __init__(self, cfg: BertKDMosesConfig) -> None:
+        self._cfg = cfg
+
+    @cached_property
+    def _data_bin(self) -> DataBin:
+        return _open(self._cfg.data_bin, "bertkd_moses")
+
+    @cached_property
+    def _source(self) -> MosesText:
+        lang = self._cfg.source_lang or self._data_bin.source_lang
+        return MosesText(lang, lowercase=self._data_bin.lowercase)
+
+    @cached_property
+    def _target(self) -> MosesText:
+        return MosesText(self._cfg.target_lang or self._data_bin.target_lang)
+
+    def encode(self, line: str) -> str:
+        """Return the Moses tokens of a raw line of the source language."""
+        return self._source.tokenize(line)
+
+    def decode(self, line: str) -> str:
+        """Return the text of a line of target tokens (or symbols, with ``undo_segmentation``)."""
+        return self._target.detokenize(
+            undo_segmentation(line) if self._cfg.undo_segmentation else line
+        )
+
+
+def _open(data: Any, name: str) -> DataBin:
+    # fairseq allows several folders, joined by ":"; `bertkd prepare` made the first.
+    path = str(data).split(":")[0]
+    if not data or path.startswith(_UNRESOLVED):
+        raise ConfigurationError(
+            f"`{name}` must be told the languages or the data-bin when no task names one. "
+            'Give --eval-bleu-detok-args \'{"undo_segmentation": true, "target_lang": "en"}\'.'
+        )
+    return DataBin.open(path)
