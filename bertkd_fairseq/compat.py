@@ -1,8 +1,8 @@
 """The one place that makes fairseq and transformers run on today's Python and PyTorch.
 
-:func:`apply` comes before the first checkpoint and before ``import transformers``. Each patch is a small
-function that says why it exists, where that is discussed upstream, and when it does nothing. None of
-them imports fairseq.
+:func:`apply` comes before the first checkpoint and before ``import transformers``. Each patch is a
+small function that says why it exists, where that is discussed upstream, and when it is not needed.
+None of them imports fairseq.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def apply() -> None:
 def safe_globals() -> list[Any]:
     """Return the harmless classes and functions that fairseq checkpoints hold beside tensors.
 
-    ``argparse.Namespace`` is where every checkpoint keeps its model's and task's settings. The numpy four
-    rebuild an integer array: ``--eval-bleu`` keeps its n-gram counts so. numpy renamed its inner module in
-    2.0, and a checkpoint may have been written under either name.
+    ``argparse.Namespace`` is where a checkpoint keeps its model's and task's settings. The others
+    rebuild an integer array: ``--eval-bleu`` keeps its n-gram counts so. numpy renamed its inner
+    module in 2.0, and a checkpoint may have been written under either name.
     """
     # ndarray.__reduce__ names the function that rebuilds arrays, wherever this numpy keeps it.
     rebuild_array = np.zeros(0, np.int64).__reduce__()[0]
@@ -60,7 +60,7 @@ def safe_globals() -> list[Any]:
 def allow_fairseq_classes() -> None:
     """Let ``torch.load(weights_only=True)`` read what fairseq saves.
 
-    Reason: torch 2.6 made ``weights_only=True`` the default, so no fairseq checkpoint loads any more
+    Reason: torch 2.6 made ``weights_only=True`` the default, and no fairseq checkpoint loads so
     (pytorch/pytorch#137602, facebookresearch/fairseq#5610).
     Not needed when fairseq saves plain dictionaries only; harmless then.
     """
@@ -68,12 +68,12 @@ def allow_fairseq_classes() -> None:
 
 
 def keep_fairseq_loads_safe() -> None:
-    """Force ``weights_only=True`` where fairseq calls ``torch.load``, and refuse in one clear message.
+    """Force ``weights_only=True`` where fairseq calls ``torch.load``, and refuse in one message.
 
-    Reason: fairseq's main branch passes ``weights_only=False``, which runs whatever a checkpoint asks for
-    (facebookresearch/fairseq#5611); and torch's own refusal is a long traceback that advises to turn the
-    protection off. Calls from anywhere else pass through untouched.
-    Not needed for safety with a fairseq that leaves the default alone; the message is worth keeping.
+    Reason: fairseq's main branch passes ``weights_only=False``, which runs whatever a checkpoint
+    asks for (facebookresearch/fairseq#5611); and torch's own refusal is a long traceback that tells
+    how to turn the protection off. Calls from anywhere else pass through untouched.
+    Not needed for safety with a fairseq that leaves the default alone; the message stays useful.
     """
     if getattr(torch.load, "keeps_fairseq_safe", False):
         return
@@ -97,16 +97,16 @@ def keep_fairseq_loads_safe() -> None:
 def refusal(f: Any, error: pickle.UnpicklingError) -> CheckpointError:
     """Return the error that tells the user which file was refused, and for what."""
     path = getattr(f, "name", f)
-    found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-    # torch's own text goes on for paragraphs; its last sentence names the reason when no class does.
+    # torch says "GLOBAL posix.system" for whatever it met, and then goes on for paragraphs.
+    found = re.search(r"GLOBAL (\S+)", str(error))
     reason = f"asks for `{found[1]}`" if found else "isn't a checkpoint that torch can read safely"
     return CheckpointError(
         must_be(
             "checkpoint",
             "tensors and plain settings that load without running code",
             f"{path}, which {reason},",
-            "The file was refused and nothing in it was run. Get it from a source that you trust; if you "
-            "know the class to be harmless, allow it with torch.serialization.add_safe_globals.",
+            "The file was refused and nothing in it was run. Get it from a source that you trust; if "
+            "you know the class to be harmless, allow it with torch.serialization.add_safe_globals.",
         )
     )
 
@@ -114,15 +114,15 @@ def refusal(f: Any, error: pickle.UnpicklingError) -> CheckpointError:
 def hide_broken_torchaudio() -> None:
     """Make ``import transformers`` work beside a torchaudio that can't be imported.
 
-    Reason: fairseq-fixed pulls torchaudio in, whose wheel needs CUDA libraries that a CPU-only torch lacks
-    (``OSError: libc10_cuda.so``), and transformers 5 imports torchaudio wherever it is installed. Nothing
-    here handles audio, so for this process there is no torchaudio. No upstream issue is known.
-    Does nothing when torchaudio is absent or can be imported.
+    Reason: fairseq-fixed pulls torchaudio in, whose wheel needs CUDA libraries that a CPU-only
+    torch lacks (``OSError: libc10_cuda.so``), and transformers 5 imports torchaudio wherever it is
+    installed. Nothing here handles audio, so for this process there is no torchaudio. No upstream
+    issue is known. Does nothing when torchaudio is absent or can be imported.
     """
     if "torchaudio" in sys.modules or importlib.util.find_spec("torchaudio") is None:
         return
     try:
-        # Only the import itself tells: missing libraries, a wrong CUDA version, a removed torch name.
+        # Only the import itself tells: a missing library, a wrong CUDA version, a removed name.
         importlib.import_module("torchaudio")
     except Exception as error:
         log.debug("torchaudio can't be imported (%s); going on as if it weren't installed", error)
@@ -134,7 +134,7 @@ def hide_broken_torchaudio() -> None:
 
 
 def _forget_what_transformers_found() -> None:
-    # A transformers imported before us has already asked for torchaudio and keeps the answer in a cache.
+    # A transformers imported before us has already asked for torchaudio and cached the answer.
     utils = sys.modules.get("transformers.utils.import_utils")
     for name in ("is_torchaudio_available", "_is_package_available"):
         forget = getattr(getattr(utils, name, None), "cache_clear", None)

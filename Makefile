@@ -1,0 +1,50 @@
+# make install | demo | test | lint: each sets itself up in .venv first, and only when something changed.
+# Needs Python >= 3.10 (PYTHON=python3.12 picks one), a C++ compiler and pip. `make -j` is safe.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The tested versions, for the isolated builds of source distributions too (pip >= 25.3 wants the second name).
+# Relative, because pip splits these variables at spaces.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES := $(shell find bertkd_fairseq -name '*.py' -o -name py.typed)
+
+.PHONY: install demo test lint clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/package-installed
+
+demo: install
+	$(BIN)/bertkd demo
+
+test: install
+	$(BIN)/pytest tests
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Everything that pip fetches or builds: minutes the first time, when fairseq is compiled.
+$(VENV)/dependencies-installed: setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "error: \`PYTHON\` must be Python >= 3.10, but is $$($(PYTHON) --version 2>&1) instead." \
+	           "Name another: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -m pip install '.[test]'
+	touch $@
+
+# This package alone, plainly and not editable, so that the tests see what a user gets: seconds.
+# setuptools would keep modules that were deleted since, hence the rm.
+$(VENV)/package-installed: $(VENV)/dependencies-installed $(SOURCES)
+	rm -rf build bertkd_fairseq.egg-info
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	touch $@
