@@ -1,10 +1,10 @@
-"""A data-bin made by ``bertkd prepare``: fairseq's binarized text and all that later stages ask of it.
+"""A data-bin made by ``bertkd prepare``: fairseq's binarized text and what later stages ask of it.
 
 ::
 
     DEST/dict.<lang>.txt, <split>.<src>-<tgt>.<lang>.{bin,idx}   as fairseq-preprocess writes them
     DEST/tokenizer/                 the teacher's fast WordPiece tokenizer
-    DEST/references/<split>.<lang>  raw text of valid and test, one line per sentence of the data-bin
+    DEST/references/<split>.<lang>  raw text of valid and test, a line per sentence of the data-bin
     DEST/tokenized/<split>.<lang>   the same, normalised, Moses-tokenised (and lowercased)
     DEST/bertkd.json                every setting, counts, versions
 """
@@ -114,12 +114,12 @@ class DataBin:
         return file
 
     def prefix(self, split: str, lang: str) -> Path:
-        """Return the path of a binarized file of ``split`` in ``lang`` without ``.bin``/``.idx``."""
+        """Return the path of a binarized file of ``split`` in ``lang``, less ``.bin``/``.idx``."""
         return self.path / f"{split}.{self.source_lang}-{self.target_lang}.{lang}"
 
 
 def read_lines(path: str | Path) -> list[str]:
-    r"""Return the lines of a UTF-8 file, plain or ``.gz``, cut at ``\n`` alone, trailing ``\r`` off.
+    r"""Return the lines of a UTF-8 file, plain or ``.gz``: cut at ``\n`` only, final ``\r`` off.
 
     ``str.splitlines`` would also cut at U+2028, U+0085 and the like, and shift all lines after it.
 
@@ -174,7 +174,7 @@ def read_binarized(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
         if magic != _INDEX_MAGIC:
             raise DataError(f"`{index}` must be an index of fairseq's mmap format, but isn't.")
         sizes = np.frombuffer(header, np.int32, count, _INDEX_HEADER.size)
-        tokens = np.fromfile(data, _DTYPES[code])
+        tokens: np.ndarray = np.fromfile(data, _DTYPES[code])
     except (OSError, KeyError, ValueError, struct.error) as error:
         raise DataError(f"`{index}` and .bin must be readable, but gave: {error}.") from error
     if int(sizes.sum()) != len(tokens):

@@ -1,4 +1,4 @@
-"""Raw text to Moses tokens and back, with sacremoses, and the paper's cleaning of a parallel corpus.
+"""Raw text to Moses tokens and back, with sacremoses, and the paper's cleaning of parallel text.
 
 Nothing is escaped (``&apos;`` would become five WordPieces) and therefore nothing is unescaped.
 """
@@ -27,7 +27,7 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 
 def without_control_characters(line: str) -> str:
-    """Return ``line`` with tabs and line separators as spaces and other control characters removed."""
+    """Return ``line`` with tabs and line separators as spaces, other control characters removed."""
     return _CONTROL.sub("", _CONTROL_SPACE.sub(" ", line))
 
 
@@ -70,7 +70,7 @@ def _tokenize_chunk(lines: Sequence[str], lang: str, lowercase: bool) -> list[st
 def tokenize_lines(
     lines: Sequence[str], lang: str, *, lowercase: bool = False, workers: int = 1
 ) -> list[str]:
-    """Return :meth:`MosesText.tokenize` of each line, in their order for any number of ``workers``."""
+    """Return :meth:`MosesText.tokenize` of each line, in order for any number of ``workers``."""
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
     workers = min(workers, len(chunks))
     if workers <= 1:
@@ -105,7 +105,7 @@ class CleaningRules:
     max_ratio: float = 1.5
 
     def reason_to_drop(self, source: str, target: str) -> str | None:
-        """Return why a tokenised pair goes: ``empty``, ``too_short``, ``too_long``, ``ratio``; or None."""
+        """Return why a tokenised pair goes (empty, too_short, too_long, ratio), or None."""
         shorter, longer = sorted((len(source.split()), len(target.split())))
         if not shorter:
             return "empty"

@@ -2,14 +2,17 @@
 
 ::
 
-    raw lines ─ MosesText ─► tokens ─ CleaningRules (train) ─► pairs ─ WordPieceSegmenter ─► symbols
-    symbols ─ fairseq-preprocess, joined dictionary ─► data-bin ─ verify ─► renamed into place
+    raw lines ─ MosesText ─► tokens ─ CleaningRules (train) ─► pairs
+        ─ WordPieceSegmenter ─► symbols ─ fairseq-preprocess, joined dictionary ─► data-bin
+        ─ verify ─► renamed into place
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import operator
 import os
 import shutil
 import subprocess
@@ -36,7 +39,7 @@ from bertkd_fairseq.data_bin import (
     read_lines,
     write_lines,
 )
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
 from bertkd_fairseq.segment import WordPieceSegmenter
 
@@ -49,7 +52,7 @@ _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transforme
 
 @dataclass(frozen=True)
 class Preparation:
-    """All that decides what a data-bin holds: languages, inputs (split to prefix), cleaning, tokenizer."""
+    """All that decides what a data-bin holds; ``prefixes`` maps each split to its text's prefix."""
 
     source_lang: str
     target_lang: str
@@ -68,7 +71,7 @@ class Preparation:
 
 
 def prepare(job: Preparation) -> dict[str, Any]:
-    """Make the data-bin of ``job`` and return its report: the settings kept in it, and seconds per step.
+    """Make the data-bin of ``job``; return the settings that it keeps, and seconds per step.
 
     :raises ConfigurationError: for options that can't work.
     :raises DataError: with every fault of files and tokenizer at once, before anything is computed.
@@ -95,7 +98,8 @@ def prepare(job: Preparation) -> dict[str, Any]:
         _run_fairseq_preprocess(job, segmented, partial)
         seconds["fairseq-preprocess"] = time.monotonic() - started - sum(seconds.values())
         dictionary = _verify(job, splits, segmented, partial)
-    dictionary["coverage"] = {lang: segmenter.coverage(counts[lang]) for lang in job.langs}
+    counts["joined"] = counts[job.source_lang] + counts[job.target_lang]
+    dictionary["coverage"] = {side: segmenter.coverage(count) for side, count in counts.items()}
     settings = _settings(job, tokenizer, partial, splits, dictionary)
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
@@ -127,7 +131,7 @@ def _wrong_dest(job: Preparation) -> list[str]:
     if (job.dest / SETTINGS_FILE).is_file():
         if job.force:
             return []
-        return [f"`--dest` holds a complete data-bin already: {job.dest}. Use --force to replace it."]
+        return [f"`--dest` holds a complete data-bin: {job.dest}. Use --force to replace it."]
     if job.dest.exists() and (not job.dest.is_dir() or any(job.dest.iterdir())):
         # Not ours, so --force doesn't delete it either.
         seen = "a folder with other files" if job.dest.is_dir() else "a file"
@@ -187,8 +191,8 @@ def load_tokenizer(name: str) -> Any:
     except Exception as error:  # OSError, ValueError, and whatever a custom class raises
         reason = str(error).strip().split("\n")[0]
         raise DataError(
-            f"`--tokenizer` must be a folder with a tokenizer or a hub name that can be fetched, but "
-            f"{name} gave: {reason} Without network, name the folder of a downloaded BERT."
+            "`--tokenizer` must be a folder with a tokenizer or a hub name that can be fetched, "
+            f"but {name} gave: {reason} Without network, name the folder of a downloaded BERT."
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(
@@ -212,28 +216,16 @@ def _prepare_split(
     segmented: Path,
     counts: dict[str, Counter[str]],
 ) -> dict[str, Any]:
-    """Write the text files of one split and return its counts."""
+    """Write the text files of one split, add to ``counts`` (train) and return its facts."""
     log.info("%s: %d pairs", split, len(raw[0]))
     text = [[without_control_characters(line) for line in side] for side in raw]
-    changed = [sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(raw, text, strict=True)]
+    changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
     tokens = [
         tokenize_lines(side, lang, lowercase=job.lowercase, workers=job.workers)
         for side, lang in zip(text, job.langs, strict=True)
     ]
-    # Valid and test keep every pair that has two sides, whatever its length.
-    rules = job.rules if split == "train" else CleaningRules(1, sys.maxsize, float("inf"))
-    reasons = [rules.reason_to_drop(*pair) for pair in zip(*tokens, strict=True)]
-    kept = [i for i, reason in enumerate(reasons) if reason is None]
-    dropped = Counter(reason for reason in reasons if reason is not None)
-    if not kept:
-        raise DataError(f"{split} must keep a pair, but all {len(reasons)} were dropped: {dict(dropped)}.")
-    if dropped and split != "train":
-        lines = [str(i + 1) for i, reason in enumerate(reasons) if reason][:10]
-        log.warning(
-            "%s: %d pairs with an empty side dropped, from the references as well: line %s%s",
-            *(split, dropped.total(), ", ".join(lines), ", ..." if dropped.total() > 10 else ""),
-        )
-    lengths = np.zeros(len(kept), np.int64)
+    kept, dropped = _clean(job, split, tokens)
+    lengths = np.zeros(len(kept), np.int64)  # symbols of both sides, (pairs,)
     symbols = {}
     for lang, side, tokenized in zip(job.langs, text, tokens, strict=True):
         lines = segmenter.segment_lines([tokenized[i] for i in kept])
@@ -247,7 +239,7 @@ def _prepare_split(
             write_lines(partial / "references" / f"{split}.{lang}", [side[i] for i in kept])
             write_lines(partial / "tokenized" / f"{split}.{lang}", [tokenized[i] for i in kept])
     return {
-        "read": len(reasons),
+        "read": len(text[0]),
         "kept": len(kept),
         "dropped": dict(sorted(dropped.items())),
         "lines_with_control_characters": dict(zip(job.langs, changed, strict=True)),
@@ -257,9 +249,33 @@ def _prepare_split(
     }
 
 
+def _clean(
+    job: Preparation, split: str, tokens: list[list[str]]
+) -> tuple[list[int], Counter[str]]:
+    """Return the numbers of the pairs that stay, and how many go for each reason."""
+    # Valid and test keep every pair that has two sides, whatever its length.
+    rules = job.rules if split == "train" else CleaningRules(1, sys.maxsize, math.inf)
+    reasons = [rules.reason_to_drop(*pair) for pair in zip(*tokens, strict=True)]
+    kept = [i for i, reason in enumerate(reasons) if reason is None]
+    dropped = Counter(reason for reason in reasons if reason is not None)
+    if not kept:
+        raise DataError(
+            f"`--{split}` must hold a pair to keep, but all {len(reasons)} were dropped: "
+            + ", ".join(f"{reason} {n}" for reason, n in sorted(dropped.items()))
+            + "."
+        )
+    if dropped and split != "train":
+        numbers = [str(i + 1) for i, reason in enumerate(reasons) if reason]
+        log.warning(
+            "%s: %d pairs with an empty side dropped, from the references as well: line %s",
+            *(split, len(numbers), ", ".join(numbers[:10]) + ", ..." * (len(numbers) > 10)),
+        )
+    return kept, dropped
+
+
 def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) -> None:
-    """Binarize with ``fairseq-preprocess``, which writes ``preprocess.log`` into the data-bin."""
-    # fairseq cuts files by bytes, and gets empty parts wrong when there are more workers than lines.
+    """Binarize with ``fairseq-preprocess``, whose log stays in the data-bin."""
+    # fairseq cuts a file by bytes; parts must not come out empty.
     lines = sum(1 for _ in (segmented / f"valid.{job.source_lang}").open("rb"))
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
     command += ["--source-lang", job.source_lang, "--target-lang", job.target_lang]
@@ -281,7 +297,7 @@ def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) ->
 def _verify(
     job: Preparation, splits: Mapping[str, Any], segmented: Path, partial: Path
 ) -> dict[str, Any]:
-    """Check every sentence's length against the text and count ``<unk>``; return dictionary facts."""
+    """Check each sentence's length against the text, count ``<unk>``; return dictionary facts."""
     made = DataBin(partial, {"source_lang": job.source_lang, "target_lang": job.target_lang})
     errors = []
     for split in job.prefixes:
@@ -291,14 +307,14 @@ def _verify(
             wanted = np.fromiter((line.count(" ") + 2 for line in lines), np.int64, len(lines))
             sizes, ids = read_binarized(made.prefix(split, lang))
             if not np.array_equal(sizes, wanted):
-                errors.append(f"{split}.{lang} must hold the text's {len(wanted)} sentences, but doesn't.")
+                errors.append(f"{split}.{lang} must hold its text's sentences, but doesn't.")
             unk = splits[split]["unk"][lang] = int((ids == UNK_INDEX).sum())
             if split == "train" and unk:
                 errors.append(f"train.{lang} must be free of <unk>, but holds {unk}.")
     texts = [(partial / f"dict.{lang}.txt").read_bytes() for lang in job.langs]
     if texts[0] != texts[1]:
         errors.append("both dictionaries must be the same file, but differ.")
-    raise_all((f"{error} fairseq-preprocess went wrong; please report it." for error in errors), DataError)
+    raise_all([f"{error} See {partial / 'preprocess.log'}." for error in errors], DataError)
     return {"size": texts[0].count(b"\n") + UNK_INDEX + 1}
 
 

@@ -1,14 +1,15 @@
 """Reversible WordPiece segmentation of Moses-tokenised text.
 
-The cuts are those of a fast WordPiece tokenizer, but every piece keeps the characters of the text, so
-that undoing the segmentation is exact for any tokenizer, also one that lowercases, strips accents,
-drops characters or says ``[UNK]``::
+The cuts are those of a fast WordPiece tokenizer, but every piece keeps the characters of the text,
+so that undoing the segmentation is exact for any tokenizer, also one that lowercases, strips
+accents, drops characters or says ``[UNK]``::
 
     Moses tokens   T-Shirts   unglaublich
     symbols        T ￭- ￭Shirt ##s   un ##glaublich
 
-A first piece is bare, ``##`` marks what WordPiece itself calls a continuation, and ``￭`` marks a piece
-that BERT's own pre-tokenizer split off, so that ``##x`` and ``￭x`` stand for different WordPieces.
+A first piece is bare, ``##`` marks what WordPiece itself calls a continuation, and ``￭`` marks a
+piece that BERT's own pre-tokenizer split off, so that ``##x`` and ``￭x`` stand for different
+WordPieces.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _RESERVED = re.compile(r"<s>|<pad>|</s>|<unk>|madeupword[0-9]+")
 def undo_segmentation(line: str) -> str:
     """Return the words of a segmented ``line``, separated by single spaces.
 
-    Exact for everything that :meth:`WordPieceSegmenter.segment` gives. A marked symbol that opens the
-    line (a model may write one) opens a word.
+    Exact for everything that :meth:`WordPieceSegmenter.segment` gives. A marked symbol that opens
+    the line (a model may write one) opens a word.
     """
     words: list[str] = []
     for symbol in line.split():
@@ -55,7 +56,7 @@ def split_mark(symbol: str) -> tuple[str, str]:
 
 
 class WordPieceSegmenter:
-    """Cuts words at the boundaries of a fast WordPiece tokenizer and maps symbols to its vocabulary.
+    """Cuts words at the boundaries of a fast WordPiece tokenizer; maps symbols to its vocabulary.
 
     :param tokenizer_dir: folder with ``tokenizer.json``, or that file.
     :raises DataError: if there is none or if its model isn't WordPiece.
@@ -105,7 +106,7 @@ class WordPieceSegmenter:
         return tokens[0] if len(tokens) == 1 else self.unk_piece
 
     def unknown_symbols(self, symbols: Iterable[str]) -> list[str]:
-        """Return those of ``symbols`` for which the tokenizer has no single piece, in their order."""
+        """Return those of ``symbols`` for which the tokenizer has no single piece, in order."""
         symbols = list(symbols)
         pieces = self.pieces(symbols)
         return [s for s, piece in zip(symbols, pieces, strict=True) if piece == self.unk_piece]
@@ -134,7 +135,7 @@ class WordPieceSegmenter:
 def load_bare_tokenizer(tokenizer_dir: str | Path) -> Any:
     """Return normaliser, pre-tokenizer and WordPiece model of a tokenizer, without added tokens.
 
-    Without them a literal ``[MASK]`` in the text is text. Truncation and padding stay behind as well.
+    Without them a literal ``[MASK]`` in the text is text. Truncation and padding stay behind, too.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.moses import CleaningRules
 from bertkd_fairseq.preparation import Preparation, prepare
 
@@ -45,11 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes"
     )
-    output.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON as well")
+    output.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the data-bin and print the report."""
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise ConfigurationError(must_be("--json", "in a folder that exists", args.json))
     named = {"train": args.train, "valid": args.valid, "test": args.test}
     report = prepare(
         Preparation(
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             target_lang=args.target_lang,
             prefixes={split: prefix for split, prefix in named.items() if prefix},
             tokenizer=args.tokenizer,
-            dest=args.dest,
+            dest=args.dest.absolute(),
             rules=CleaningRules(args.min_length, args.max_length, args.max_ratio),
             lowercase=args.lowercase,
             workers=args.workers,
@@ -91,8 +94,8 @@ def format_report(report: dict[str, Any], dest: Path) -> str:
             unk = ", ".join(f"{lang} {counts['unk'][lang]:,}" for lang in langs)
             notes.append(f"{split}: symbols not in the dictionary (<unk>): {unk}")
     lines += [f"dictionary: {report['dictionary']['size']:,} symbols, joined"]
-    for lang in langs:
-        lines.append(f"  train.{lang}: {_coverage(report['dictionary']['coverage'][lang])}")
+    for side, counts in report["dictionary"]["coverage"].items():
+        lines.append(f"  {side}: {_coverage(counts)}")
     tokenizer = report["tokenizer"]
     if tokenizer["lowercases"] or tokenizer["strips_accents"]:
         habits = {"lowercases": "lowercases", "strips_accents": "strips accents"}

@@ -1,14 +1,14 @@
-"""``--tokenizer bertkd_moses`` and ``--bpe bert_wordpiece``: raw text to symbols of a data-bin and back.
+"""``--tokenizer bertkd_moses`` and ``--bpe bert_wordpiece``: raw text to symbols and back.
 
 Both find the data-bin by themselves, so that languages, lowercasing and tokenizer aren't retyped::
 
-    raw text ─ bertkd_moses ─► Moses tokens ─ bert_wordpiece ─► symbols ─ model ─► symbols ─ ... ─► text
+    raw text ─ bertkd_moses ─► Moses tokens ─ bert_wordpiece ─► symbols
+        ─ model ─► symbols ─ bert_wordpiece ─► Moses tokens ─ bertkd_moses ─► text
 
 Undoing needs no file. ``fairseq-generate`` with ``--bpe bert_wordpiece`` alone prints Moses tokens.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: fairseq reads the types of a dataclass, not strings.
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional
