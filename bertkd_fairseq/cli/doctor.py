@@ -1,0 +1,332 @@
+"""``bertkd doctor``: try what every stage needs, and say what works and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import logging
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import bertkd_fairseq
+from bertkd_fairseq.errors import ConfigurationError, must_be
+
+EXAMPLE = "bertkd doctor --json doctor.json"
+
+OK, NOTE, BROKEN = "ok", "note", "BROKEN"
+MINIMUM_PYTHON = (3, 10)
+MINIMUM_TORCH = (2, 6)
+TASKS = ("bert_cmlm", "translation_bert_kd")
+FAIRSEQ_DISTRIBUTIONS = ("fairseq", "fairseq-fixed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw: ``status`` is ok, note (works, or not needed) or BROKEN (needed)."""
+
+    status: str
+    seen: str
+    advice: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``bertkd doctor``."""
+    parser.add_argument("--json", metavar="FILE", help="write the findings there too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every finding; return 1 if something needed is broken."""
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise ConfigurationError(must_be("--json", "a file in a folder that exists", args.json))
+    findings = examine()
+    print(format_findings(findings))
+    if args.json:
+        report = {"version": bertkd_fairseq.__version__, "healthy": healthy(findings)}
+        report["findings"] = {name: asdict(finding) for name, finding in findings.items()}
+        partial = Path(f"{args.json}.partial")
+        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        partial.replace(args.json)
+    return 0 if healthy(findings) else 1
+
+
+def healthy(findings: dict[str, Finding]) -> bool:
+    """Return whether nothing that a stage needs is broken."""
+    return all(finding.status != BROKEN for finding in findings.values())
+
+
+def examine() -> dict[str, Finding]:
+    """Run every check in turn; one that fails in an unforeseen way is a finding too."""
+    return {name: _examine_one(check) for name, check in CHECKS.items()}
+
+
+def format_findings(findings: dict[str, Finding]) -> str:
+    """Return the findings as aligned lines, advice below what it belongs to, a verdict at the end."""
+    width = max(map(len, findings))
+    lines = [f"bertkd-fairseq {bertkd_fairseq.__version__}"]
+    for name, finding in findings.items():
+        lines.append(f"{finding.status:<6}  {name:<{width}}  {finding.seen}")
+        if finding.advice:
+            lines.append(f"{'':<6}  {'':<{width}}  -> {finding.advice}")
+    broken = [name for name, finding in findings.items() if finding.status == BROKEN]
+    lines.append(f"broken: {', '.join(broken)}" if broken else "everything needed works")
+    return "\n".join(lines)
+
+
+def _examine_one(check: Callable[[], Finding]) -> Finding:
+    try:
+        with _quiet():
+            return check()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return Finding(BROKEN, f"{type(error).__name__}: {reason}", REINSTALL)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # fairseq and transformers greet with warnings that would bury the findings.
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            with redirect_stderr(io.StringIO()):
+                yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+REINSTALL = "run `make install` in a checkout, or `pip install . -c constraints.txt`"
+
+
+def check_python() -> Finding:
+    """Python is new enough."""
+    seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info[:2] < MINIMUM_PYTHON:
+        return Finding(BROKEN, seen, "install Python 3.10 or newer")
+    return Finding(OK, seen)
+
+
+def check_torch() -> Finding:
+    """PyTorch is there and new enough."""
+    torch = importlib.import_module("torch")
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    seen = f"{torch.__version__}, {torch.get_num_threads()} threads"
+    if version < MINIMUM_TORCH:
+        return Finding(BROKEN, seen, "pip install 'torch>=2.6'")
+    return Finding(OK, seen)
+
+
+def check_cuda() -> Finding:
+    """A GPU, which training for real wants and nothing needs."""
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        names = ", ".join(
+            torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())
+        )
+        return Finding(OK, f"CUDA {torch.version.cuda}: {names}")
+    if torch.version.cuda is None:
+        return Finding(NOTE, "this torch is built for CPU only", "pass --cpu to fairseq-train")
+    return Finding(
+        NOTE,
+        f"torch is built for CUDA {torch.version.cuda}, but sees no GPU",
+        "check nvidia-smi and the driver, or pass --cpu to fairseq-train",
+    )
+
+
+def check_fairseq() -> Finding:
+    """One distribution, and only one, provides the module ``fairseq``; its C++ parts load."""
+    found = {}
+    for name in FAIRSEQ_DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    seen = " and ".join(f"{name} {version}" for name, version in found.items())
+    if len(found) > 1:
+        return Finding(
+            BROKEN,
+            f"{seen} overwrite each other",
+            "pip uninstall -y fairseq "
+            "fairseq-fixed, then pip install fairseq-fixed -c constraints.txt",
+        )
+    try:
+        fairseq: Any = importlib.import_module("fairseq")
+        # Cython and C++ parts: without the first no batch is made, without the second no BLEU.
+        importlib.import_module("fairseq.data.data_utils_fast")
+        importlib.import_module("fairseq.libbleu")
+    except Exception as error:
+        seen = seen or "no distribution"
+        return Finding(
+            BROKEN,
+            f"{seen}; {type(error).__name__}: {error}",
+            "Meta's 0.12.2 can't be imported on Python >= 3.11: pip uninstall -y fairseq, "
+            "then pip install fairseq-fixed -c constraints.txt",
+        )
+    return Finding(OK, f"{seen or 'not installed by pip'} in {Path(fairseq.__file__).parent}")
+
+
+def check_transformers() -> Finding:
+    """Hugging Face's masked language models can be imported."""
+    _apply_compat()
+    transformers = importlib.import_module("transformers")
+    # The names load lazily: only this imports the modelling code, torchaudio with it.
+    _ = transformers.AutoModelForMaskedLM, transformers.BertForMaskedLM
+    tokenizers = importlib.import_module("tokenizers")
+    return Finding(OK, f"{transformers.__version__}, tokenizers {tokenizers.__version__}")
+
+
+def check_torchaudio() -> Finding:
+    """A torchaudio that can't be imported is kept away from transformers."""
+    _apply_compat()
+    try:
+        version = importlib.metadata.version("torchaudio")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(OK, "not installed, and not needed")
+    if sys.modules.get("torchaudio") is None:
+        return Finding(
+            NOTE,
+            f"{version} can't be imported with this torch; hidden from "
+            "transformers, nothing here needs it",
+        )
+    return Finding(OK, f"{version} can be imported")
+
+
+def check_checkpoint_round_trip() -> Finding:
+    """What fairseq saves, fairseq loads, with ``weights_only=True`` in force."""
+    numpy, torch = importlib.import_module("numpy"), importlib.import_module("torch")
+    counts = numpy.arange(4)
+    state = {"args": argparse.Namespace(arch="x"), "model": {"w": torch.ones(2)}, "counts": counts}
+    loaded = _save_and_load(state)
+    if loaded["args"].arch != "x" or loaded["counts"].tolist() != counts.tolist():
+        return Finding(BROKEN, "a checkpoint came back changed", REINSTALL)
+    return Finding(OK, "settings, tensors and arrays come back with weights_only=True")
+
+
+class _Trap:
+    """Makes a folder when it is unpickled without protection: what a malicious checkpoint does."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.folder,)
+
+
+def check_malicious_checkpoint() -> Finding:
+    """A checkpoint that asks to run code is refused before it does."""
+    from bertkd_fairseq.compat import CheckpointError
+
+    with tempfile.TemporaryDirectory() as folder:
+        trap = Path(folder, "sprung")
+        try:
+            _save_and_load({"args": None, "model": _Trap(str(trap))})
+        except CheckpointError:
+            refused = True
+        else:
+            refused = False
+        sprung = trap.exists()
+    if sprung or not refused:
+        return Finding(
+            BROKEN,
+            "a checkpoint can run code when it is loaded",
+            f"load only checkpoints of your own, and {REINSTALL}",
+        )
+    return Finding(OK, "refused, and nothing in it was run")
+
+
+def check_plugin() -> Finding:
+    """fairseq takes the plugin and knows its tasks."""
+    user_dir = Path(bertkd_fairseq.__file__).resolve().parent
+    _apply_compat()
+    importlib.import_module("bertkd_fairseq.tasks.bert_cmlm")
+    importlib.import_module("bertkd_fairseq.tasks.translation_bert_kd")
+    registry = importlib.import_module("fairseq.tasks").TASK_REGISTRY
+    missing = [task for task in TASKS if task not in registry]
+    if missing:
+        return Finding(BROKEN, f"{user_dir} doesn't register {', '.join(missing)}", REINSTALL)
+    return Finding(OK, f"tasks {', '.join(TASKS)} from {user_dir}")
+
+
+def check_user_dir() -> Finding:
+    """Where ``--user-dir bertkd_fairseq`` works: anywhere after a plain install beside fairseq."""
+    fairseq: Any = importlib.import_module("fairseq")
+    beside = Path(fairseq.__file__).resolve().parent.parent / "bertkd_fairseq"
+    here = Path(bertkd_fairseq.__file__).resolve().parent
+    if not beside.is_dir():
+        return Finding(
+            NOTE,
+            "not installed beside fairseq, or installed in editable mode",
+            f"pass --user-dir {here}, or `pip install .` without -e",
+        )
+    if beside != here:
+        return Finding(
+            NOTE,
+            f"means {beside}, but this is {here}",
+            f"pass --user-dir {here}, or install this one",
+        )
+    return Finding(OK, "--user-dir bertkd_fairseq works from any folder")
+
+
+def check_text_tools() -> Finding:
+    """What `bertkd prepare` and `bertkd compare` import."""
+    for name in ("sacremoses", "sacrebleu"):
+        importlib.import_module(name)
+    versions = (
+        f"{name} {importlib.metadata.version(name)}" for name in ("sacremoses", "sacrebleu")
+    )
+    return Finding(OK, ", ".join(versions))
+
+
+def check_optional() -> Finding:
+    """Things that only some options use."""
+    uses = {"matplotlib": "bertkd curves", "tensorboardX": "--tensorboard-logdir"}
+    missing = [name for name in uses if importlib.util.find_spec(name) is None]
+    if not missing:
+        return Finding(OK, ", ".join(uses))
+    needs = ", ".join(f"{name} (for {uses[name]})" for name in missing)
+    return Finding(NOTE, f"not installed: {needs}", f"pip install {' '.join(missing)}")
+
+
+def _apply_compat() -> None:
+    from bertkd_fairseq import compat
+
+    compat.apply()
+
+
+def _save_and_load(state: dict[str, Any]) -> Any:
+    """Save ``state`` and load it through fairseq's own function."""
+    _apply_compat()
+    torch = importlib.import_module("torch")
+    checkpoint_utils = importlib.import_module("fairseq.checkpoint_utils")
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "checkpoint.pt"))
+        history = [{"optimizer_name": "Adam", "lr_scheduler_state": {}, "num_updates": 1}]
+        torch.save({"extra_state": {}, "optimizer_history": history, **state}, path)
+        return checkpoint_utils.load_checkpoint_to_cpu(path)
+
+
+CHECKS: dict[str, Callable[[], Finding]] = {
+    "Python": check_python,
+    "torch": check_torch,
+    "CUDA": check_cuda,
+    "fairseq": check_fairseq,
+    "transformers": check_transformers,
+    "torchaudio": check_torchaudio,
+    "text tools": check_text_tools,
+    "checkpoints": check_checkpoint_round_trip,
+    "malicious checkpoint": check_malicious_checkpoint,
+    "plugin": check_plugin,
+    "--user-dir": check_user_dir,
+    "optional": check_optional,
+}
