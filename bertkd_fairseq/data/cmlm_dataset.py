@@ -1,0 +1,108 @@
+"""Sentence pairs with masked targets, as the teacher is trained on them (stage 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset, LanguagePairDataset
+
+from bertkd_fairseq.masking import random_masks, sentence_generator
+from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
+
+
+class CMLMDataset(FairseqDataset):
+    """Mask random target tokens of the pairs of a :class:`LanguagePairDataset`.
+
+    Masks depend on ``seed``, the epoch and the row of the data-bin only; with ``fixed_masks`` not even on
+    the epoch. A pair longer than ``max_positions`` loses the end of its source.
+    """
+
+    def __init__(
+        self,
+        pairs: LanguagePairDataset,
+        *,
+        seed: int,
+        mask_rate: float,
+        max_positions: int,
+        fixed_masks: bool,
+    ) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.seed = seed
+        self.mask_rate = mask_rate
+        self.max_positions = max_positions
+        self.fixed_masks = fixed_masks
+        self.epoch = 1
+        full = input_length(pairs.src_sizes, pairs.tgt_sizes)
+        # Only a target that leaves no room for any source stays too long, for fairseq to filter out.
+        shortest = input_length(2, pairs.tgt_sizes)
+        self.sizes = np.where(shortest > max_positions, full, np.minimum(full, max_positions))
+        self.num_shortened = int(((full > max_positions) & (shortest <= max_positions)).sum())
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source = self.pairs.src[index].numpy()
+        target = self.pairs.tgt[index].numpy()
+        fitted = fit_source(source, len(target), self.max_positions)
+        epoch = 0 if self.fixed_masks else self.epoch
+        generator = sentence_generator(self.seed, epoch, int(index))
+        return {
+            "id": int(index),
+            "source": source if fitted is None else fitted,
+            "target": target,
+            "mask": random_masks(len(target), generator, self.mask_rate),
+        }
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return a batch; ``target`` (M,) holds the answers at the M masked positions, row by row."""
+        if not samples:
+            return {}
+        dictionary = self.pairs.tgt_dict
+        packed = pack_pairs(
+            [sample["source"] for sample in samples],
+            [sample["target"] for sample in samples],
+            [sample["mask"] for sample in samples],
+            bos=dictionary.bos(),
+            pad=dictionary.pad(),
+        )
+        return {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "nsentences": len(samples),
+            "ntokens": int(packed.token_types.sum()),
+            "net_input": {
+                "tokens": torch.from_numpy(packed.tokens),
+                "token_types": torch.from_numpy(packed.token_types),
+                "masked": torch.from_numpy(packed.masked),
+            },
+            "target": torch.from_numpy(packed.answers),
+        }
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other masks from now on."""
+        self.epoch = epoch
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Batches are the same in every epoch, only the masks differ."""
+        return True
+
+    def num_tokens(self, index: int) -> int:
+        """Return the positions that the pair takes: what ``--max-tokens`` counts."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        """Return :meth:`num_tokens` of many pairs."""
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        """Return the positions that the pair takes: what ``max_positions`` filters by."""
+        return int(self.sizes[index])
+
+    def ordered_indices(self) -> np.ndarray:
+        """Return the pairs in random order, sorted by length, so that batches have little padding."""
+        order = np.random.permutation(len(self))
+        return order[np.argsort(self.sizes[order], kind="stable")]

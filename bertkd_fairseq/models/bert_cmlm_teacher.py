@@ -1,0 +1,190 @@
+"""The conditional masked language model: a pretrained BERT over the student's dictionary (paper, section 3.1)."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from torch import Tensor, nn
+
+from bertkd_fairseq import compat
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
+from bertkd_fairseq.vocabulary import TeacherVocabulary, dictionary_hash
+
+if TYPE_CHECKING:
+    from transformers import BertForMaskedLM
+
+    from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class BertCMLMTeacherConfig(FairseqDataclass):
+    """Options of ``--arch bert_cmlm_teacher``."""
+
+    bert_model: Optional[str] = field(
+        default=None,
+        metadata={"help": "pretrained BERT to start from: folder or hub name, in Hugging Face form"},
+    )
+    dropout: Optional[float] = field(
+        default=None, metadata={"help": "dropout of the BERT; its own configuration's if not given"}
+    )
+    attention: str = field(
+        default="sdpa", metadata={"help": "attention implementation of transformers: sdpa or eager"}
+    )
+    bert_config: Optional[str] = field(
+        default=None, metadata={"help": "set by training: the BERT's configuration as JSON, for the checkpoint"}
+    )
+    dictionary_hash: Optional[str] = field(
+        default=None, metadata={"help": "set by training: hash of the dictionary, for the checkpoint"}
+    )
+
+
+@register_model("bert_cmlm_teacher", dataclass=BertCMLMTeacherConfig)
+class BertCMLMTeacher(BaseFairseqModel):
+    """BERT that reads fairseq ids and guesses masked target tokens over the fairseq dictionary of V symbols.
+
+    Its input embedding has one row per WordPiece in use, its output layer one row per dictionary symbol: at the
+    start a copy of the embedding row of the symbol's WordPiece, untied from then on, with zero bias.
+    """
+
+    def __init__(self, bert: "BertForMaskedLM", num_symbols: int, dictionary_hash: str) -> None:
+        super().__init__()
+        self.bert = bert.bert
+        self.transform = bert.cls.predictions.transform
+        self.output_projection = nn.Linear(bert.config.hidden_size, num_symbols)
+        self.dictionary_hash = dictionary_hash
+        self.register_buffer("symbol_rows", torch.zeros(num_symbols, dtype=torch.long))
+        self.register_buffer("never_predicted", torch.zeros(num_symbols, dtype=torch.bool))
+        self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
+
+    @classmethod
+    def build_model(cls, cfg: BertCMLMTeacherConfig, task: "BertCMLMTask") -> "BertCMLMTeacher":
+        """Build from a checkpoint's own configuration, or from the pretrained weights of ``--bert-model``.
+
+        :raises ConfigurationError: if there is neither, or the pretrained model is no BERT.
+        :raises DataError: if the checkpoint was trained with another dictionary.
+        """
+        symbols = task.target_dictionary.symbols
+        if cfg.bert_config is not None:
+            check_same_dictionary(cfg.dictionary_hash, symbols)
+            bert = _bert_from_config(json.loads(cfg.bert_config), cfg)
+            return cls(bert, len(symbols), cfg.dictionary_hash)
+        if cfg.bert_model is None:
+            raise ConfigurationError("--bert-model must name a pretrained BERT (folder or hub name), but is missing.")
+        bert = _pretrained_bert(cfg)
+        vocabulary = task.teacher_vocabulary()
+        _check_same_tokenizer(bert, vocabulary, cfg.bert_model)
+        model = cls(bert, len(symbols), dictionary_hash(symbols))
+        model._adopt(vocabulary)
+        return model
+
+    def config_json(self) -> str:
+        """Return the BERT's configuration, with the rows that are in use as its vocabulary size."""
+        config = self.bert.config.to_dict()
+        config["vocab_size"] = self.bert.get_input_embeddings().num_embeddings
+        return json.dumps(config, sort_keys=True)
+
+    def forward(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
+        """Return logits at the masked positions only, row by row: (M, V).
+
+        Shapes: ``tokens`` (N, S) fairseq ids, ``token_types`` (N, S), ``masked`` (N, S) bool with M true.
+        """
+        hidden = self.hidden_states(tokens, token_types, masked)  # (M, H)
+        logits = self.output_projection(self.transform(hidden))  # (M, V)
+        return logits.masked_fill(self.never_predicted, float("-inf"))
+
+    def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
+        """Return BERT's last layer at the masked positions: (M, H)."""
+        rows = self.symbol_rows[tokens].masked_fill(masked, self.mask_row)  # type: ignore[index]
+        # Padding is told by token id 1, fairseq's own; a batch without any needs no attention mask.
+        attended = tokens.ne(self.padding_idx)
+        output = self.bert(
+            input_ids=rows,
+            token_type_ids=token_types,
+            attention_mask=None if bool(attended.all()) else attended.long(),
+        )
+        return output.last_hidden_state[masked]
+
+    padding_idx = 1
+
+    def max_positions(self) -> int:
+        """Return BERT's position limit: 1 + source + target tokens."""
+        return int(self.bert.config.max_position_embeddings)
+
+    def _adopt(self, vocabulary: TeacherVocabulary) -> None:
+        """Keep only the embedding rows in use, and start the output layer from them."""
+        kept = self.bert.get_input_embeddings().weight.detach()[torch.from_numpy(vocabulary.rows)]
+        embedding = nn.Embedding.from_pretrained(kept.clone(), freeze=False)
+        self.bert.set_input_embeddings(embedding)
+        rows = torch.from_numpy(np.asarray(vocabulary.symbol_rows))
+        with torch.no_grad():
+            self.output_projection.weight.copy_(kept[rows])
+            self.output_projection.bias.zero_()
+        self.symbol_rows.copy_(rows)  # type: ignore[operator]
+        self.never_predicted.copy_(torch.from_numpy(vocabulary.never_predicted))  # type: ignore[operator]
+        self.mask_row.fill_(vocabulary.mask_row)  # type: ignore[operator]
+
+
+def check_same_dictionary(expected: str | None, symbols: list[str]) -> None:
+    """Raise a DataError unless the data-bin's dictionary is the one that the teacher was trained with."""
+    seen = dictionary_hash(symbols)
+    if expected != seen:
+        raise DataError(
+            must_be(
+                "dictionary of the data-bin",
+                f"the one that the teacher was trained with (hash {str(expected)[:8]})",
+                f"another one (hash {seen[:8]}, {len(symbols)} symbols)",
+                "Use the data-bin that the teacher was trained on, or train a teacher on this one.",
+            )
+        )
+
+
+def _pretrained_bert(cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
+    compat.apply()
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    try:
+        config = AutoConfig.from_pretrained(cfg.bert_model)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"--bert-model {cfg.bert_model} can't be loaded: {str(error).splitlines()[0]} "
+            "It must be a folder with config.json and weights, or a hub name that this machine can reach."
+        ) from error
+    if config.model_type != "bert":
+        raise ConfigurationError(must_be("--bert-model", "a BERT", f"a {config.model_type}"))
+    model, info = AutoModelForMaskedLM.from_pretrained(
+        cfg.bert_model, config=_with_options(config, cfg), output_loading_info=True, dtype=torch.float32
+    )
+    fresh = sorted(key for key in info["missing_keys"] if "transform" in key)
+    if fresh:
+        log.warning("%s has no MLM head: %s start from random values", cfg.bert_model, ", ".join(fresh))
+    return model
+
+
+def _bert_from_config(config: dict[str, Any], cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
+    compat.apply()
+    from transformers import BertConfig, BertForMaskedLM
+
+    return BertForMaskedLM(_with_options(BertConfig.from_dict(config), cfg))
+
+
+def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
+    config._attn_implementation = cfg.attention
+    if cfg.dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = cfg.dropout
+    return config
+
+
+def _check_same_tokenizer(bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str) -> None:
+    embeddings = bert.get_input_embeddings().num_embeddings
+    if int(vocabulary.rows[-1]) >= embeddings:
+        raise ConfigurationError(
+            f"--bert-model {name} has {embeddings} embeddings, but the tokenizer of the data-bin uses id "
+            f"{int(vocabulary.rows[-1])}. Prepare the data-bin with the tokenizer of this model."
+        )

@@ -1,0 +1,148 @@
+"""Task ``bert_cmlm``: fine-tune BERT to guess masked target tokens from source and target (stage 1)."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import torch
+from fairseq.data import Dictionary
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks.translation import load_langpair_dataset
+from fairseq.utils import split_paths
+from omegaconf import II, open_dict
+
+from bertkd_fairseq import autocast
+from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
+from bertkd_fairseq.data_bin import DataBin
+from bertkd_fairseq.errors import DataError, must_be
+from bertkd_fairseq.masking import MASK_RATE
+from bertkd_fairseq.segment import WordPieceSegmenter
+from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
+
+log = logging.getLogger(__name__)
+
+VALID_SEED = 0
+"""Validation masks are the same whatever ``--seed``, so that teachers can be compared."""
+
+
+@dataclass
+class BertCMLMConfig(FairseqDataclass):
+    """Options of ``--task bert_cmlm``."""
+
+    data: Optional[str] = field(
+        default=None, metadata={"help": "data-bin made by `bertkd prepare`"}
+    )
+    source_lang: Optional[str] = field(
+        default=None, metadata={"help": "source language", "argparse_alias": "-s"}
+    )
+    target_lang: Optional[str] = field(
+        default=None, metadata={"help": "target language", "argparse_alias": "-t"}
+    )
+    mask_rate: float = field(
+        default=MASK_RATE, metadata={"help": "share of target tokens that are masked (EOS counts)"}
+    )
+    max_positions: int = field(
+        default=512, metadata={"help": "longest input, 1 + source + target; longer sources are cut"}
+    )
+    autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+
+
+@register_task("bert_cmlm", dataclass=BertCMLMConfig)
+class BertCMLMTask(autocast.AutocastMixin, FairseqTask):
+    """Conditional masked language modelling over a data-bin made by ``bertkd prepare``."""
+
+    cfg: BertCMLMConfig
+
+    def __init__(self, cfg: BertCMLMConfig, dictionary: Dictionary) -> None:
+        super().__init__(cfg)
+        self.dictionary = dictionary
+
+    @classmethod
+    def setup_task(cls, cfg: BertCMLMConfig, **kwargs: Any) -> "BertCMLMTask":
+        """Read the languages and the joined dictionary of the data-bin.
+
+        :raises DataError: if the data-bin is missing or wasn't made by ``bertkd prepare``.
+        """
+        data_bin = DataBin.open(split_paths(cfg.data)[0])
+        cfg.source_lang = cfg.source_lang or data_bin.source_lang
+        cfg.target_lang = cfg.target_lang or data_bin.target_lang
+        source, target = (
+            cls.load_dictionary(str(data_bin.path / f"dict.{lang}.txt"))
+            for lang in (cfg.source_lang, cfg.target_lang)
+        )
+        if source.symbols != target.symbols:
+            raise DataError(
+                must_be("dictionaries of the data-bin", "one joined dictionary", "two different ones")
+            )
+        log.info("dictionary: %d types", len(target))
+        return cls(cfg, target)
+
+    def teacher_vocabulary(self) -> TeacherVocabulary:
+        """Map the dictionary to the WordPieces of the data-bin's tokenizer."""
+        segmenter = WordPieceSegmenter(DataBin.open(split_paths(self.cfg.data)[0]).tokenizer_dir)
+        piece_ids = segmenter.tokenizer.get_vocab()
+        return build_teacher_vocabulary(self.dictionary.symbols, segmenter.pieces, piece_ids)
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        """Build the teacher, and let its configuration travel in the checkpoint: it loads without its origin."""
+        model = super().build_model(cfg, from_checkpoint)
+        with open_dict(cfg):
+            cfg.bert_config = model.config_json()
+            cfg.dictionary_hash = model.dictionary_hash
+        return model
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+        """Load a split with masks: random in training, fixed elsewhere."""
+        paths = split_paths(self.cfg.data)
+        training = split == self.cfg.train_subset
+        path = paths[(epoch - 1) % len(paths)] if training else paths[0]
+        dataset = CMLMDataset(
+            self.load_pairs(path, split, combine),
+            seed=self.cfg.seed if training else VALID_SEED,
+            mask_rate=self.cfg.mask_rate,
+            max_positions=self.cfg.max_positions,
+            fixed_masks=not training,
+        )
+        if dataset.num_shortened:
+            log.warning(
+                "%s: the source of %d pairs is cut to fit %d positions",
+                split,
+                dataset.num_shortened,
+                self.cfg.max_positions,
+            )
+        self.datasets[split] = dataset
+
+    def load_pairs(self, path: str, split: str, combine: bool = False) -> Any:
+        """Return the split's pairs as fairseq's own dataset, in data-bin order."""
+        return load_langpair_dataset(
+            path,
+            split,
+            self.cfg.source_lang,
+            self.dictionary,
+            self.cfg.target_lang,
+            self.dictionary,
+            combine=combine,
+            dataset_impl=None,
+            upsample_primary=1,
+            left_pad_source=False,
+            left_pad_target=False,
+            max_source_positions=self.cfg.max_positions,
+            max_target_positions=self.cfg.max_positions,
+        )
+
+    def max_positions(self) -> int:
+        """Return the longest input: 1 + source + target."""
+        return self.cfg.max_positions
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        """The joined dictionary."""
+        return self.dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        """The joined dictionary."""
+        return self.dictionary

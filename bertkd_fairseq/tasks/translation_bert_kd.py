@@ -1,0 +1,90 @@
+"""Task ``translation_bert_kd``: fairseq's translation with a teacher's soft targets beside the training split."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.utils import split_paths
+
+from bertkd_fairseq import autocast
+from bertkd_fairseq.data.alignment import data_hashes, mismatches
+from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
+from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.topk_store import TopKStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TranslationBertKDConfig(TranslationConfig):
+    """Options of ``--task translation_bert_kd``: those of ``translation`` and two more."""
+
+    teacher_topk: Optional[str] = field(
+        default=None, metadata={"help": "teacher store made by `bertkd dump-topk`, read in training only"}
+    )
+    autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
+
+
+@register_task("translation_bert_kd", dataclass=TranslationBertKDConfig)
+class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
+    """Translation whose training batches carry the teacher's top-k; elsewhere it is ``translation``.
+
+    Without ``--teacher-topk`` it trains a plain student, given a criterion that needs no teacher.
+    """
+
+    cfg: TranslationBertKDConfig
+    distillation: Any = None  # the criterion's configuration, once a distilling criterion is built
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Remember what the criterion asks of the store, so that both are checked together."""
+        if getattr(cfg, "_name", None) == "bert_kd_label_smoothed_cross_entropy":
+            self.distillation = cfg
+        return super().build_criterion(cfg, from_checkpoint)
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+        """Load a split; the training split with the store beside it.
+
+        :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
+        """
+        super().load_dataset(split, epoch, combine, **kwargs)
+        if split != self.cfg.train_subset or self.distillation is None:
+            return
+        if self.cfg.teacher_topk is None:
+            if self.distillation.kd_alpha > 0:
+                raise ConfigurationError(
+                    "--teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
+                    "or set --kd-alpha 0 to train without a teacher."
+                )
+            return
+        pairs = self.datasets[split]
+        store = self._open_store(pairs, split, epoch)
+        self.datasets[split] = TeacherTopKDataset(pairs, store, self.distillation.kd_topk or store.k)
+
+    def _open_store(self, pairs: Any, split: str, epoch: int) -> TopKStore:
+        store = TopKStore.open(self.cfg.teacher_topk)
+        paths = split_paths(self.cfg.data)
+        data_bin = paths[(epoch - 1) % len(paths)]
+        hashes = data_hashes(
+            data_bin,
+            split,
+            self.cfg.source_lang,
+            self.cfg.target_lang,
+            pairs.tgt_sizes,
+            self.src_dict,
+            self.tgt_dict,
+        )
+        problems = mismatches(store, hashes, data_bin, pairs.tgt_sizes)
+        if self.distillation.kd_topk > store.k:
+            problems.append(
+                must_be(
+                    "--kd-topk",
+                    f"at most {store.k}, what {store.path} holds",
+                    self.distillation.kd_topk,
+                    f"Lower it, or dump again with --topk {self.distillation.kd_topk}.",
+                )
+            )
+        raise_all(problems, StoreError)
+        log.info("teacher store: %s", store.meta["signature"])
+        return store

@@ -1,0 +1,68 @@
+"""What the teacher reads: ``[CLS] source [SEP] target [SEP]`` in fairseq ids, packed into one padded batch.
+
+fairseq closes source and target with EOS already, which the teacher embeds as ``[SEP]`` (paper, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TeacherInput:
+    """A batch of N pairs, S positions long.
+
+    ``tokens`` (N, S) int64 fairseq ids; ``token_types`` (N, S) int64, 1 on the target;
+    ``masked`` (N, S) bool, the positions to guess.
+    """
+
+    tokens: np.ndarray
+    token_types: np.ndarray
+    masked: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The fairseq ids at the masked positions, row by row: (masked,)."""
+        return self.tokens[self.masked]
+
+
+def input_length(source_length: int, target_length: int) -> int:
+    """Return the positions that a pair takes, EOS counted in both lengths: one more for ``[CLS]``."""
+    return 1 + source_length + target_length
+
+
+def fit_source(source: np.ndarray, target_length: int, max_positions: int) -> np.ndarray | None:
+    """Cut ``source`` (its EOS stays) so that the whole target fits; None if not even one source token would."""
+    room = max_positions - input_length(0, target_length)
+    if len(source) <= room:
+        return source
+    if room < 2:
+        return None
+    return np.concatenate([source[: room - 1], source[-1:]])
+
+
+def pack_pairs(
+    sources: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    *,
+    bos: int,
+    pad: int,
+) -> TeacherInput:
+    """Pack pairs, padded on the right. ``masks[i]`` (L_i,) bool says which tokens of ``targets[i]`` to guess."""
+    lengths = [input_length(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
+    shape = (len(lengths), max(lengths))
+    tokens = np.full(shape, pad, dtype=np.int64)
+    token_types = np.zeros(shape, dtype=np.int64)
+    masked = np.zeros(shape, dtype=bool)
+    tokens[:, 0] = bos
+    for row, (source, target, mask) in enumerate(zip(sources, targets, masks, strict=True)):
+        start, end = 1 + len(source), 1 + len(source) + len(target)
+        tokens[row, 1:start] = source
+        tokens[row, start:end] = target
+        token_types[row, start:end] = 1
+        masked[row, start:end] = mask
+    return TeacherInput(tokens, token_types, masked)

@@ -1,0 +1,82 @@
+"""From the fairseq dictionary to the teacher's embedding rows, one row per WordPiece that is in use.
+
+The teacher reads and predicts fairseq ids. A dictionary symbol stands for one WordPiece; only WordPieces that
+some symbol stands for keep their embedding, so that a multilingual BERT doesn't drag 100,000 unused rows along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertkd_fairseq.errors import DataError
+
+SPECIAL_PIECES = {"<s>": "[CLS]", "<pad>": "[PAD]", "</s>": "[SEP]", "<unk>": "[UNK]"}
+"""fairseq's specials and the BERT tokens that they stand for; EOS closes both source and target as [SEP]."""
+
+MASK_PIECE = "[MASK]"
+PADDING_SYMBOL_PREFIX = "madeupword"
+"""fairseq pads a dictionary to a multiple of 8 with symbols of this name; they never occur in data."""
+
+_NEVER_PREDICTED = ("<s>", "<pad>")
+
+
+@dataclass(frozen=True)
+class TeacherVocabulary:
+    """What the teacher knows of the dictionary of V symbols, with R embedding rows in use.
+
+    ``rows`` (R,) int64: WordPiece id of each kept embedding row, ascending.
+    ``symbol_rows`` (V,) int64: the row that a symbol reads from, and its output row starts from.
+    ``never_predicted`` (V,) bool: symbols that can't be an answer (``<s>``, ``<pad>``, dictionary padding).
+    ``mask_row``: the row of [MASK], which no symbol stands for.
+    """
+
+    rows: np.ndarray
+    symbol_rows: np.ndarray
+    never_predicted: np.ndarray
+    mask_row: int
+
+
+def build_teacher_vocabulary(
+    symbols: Sequence[str],
+    pieces_of: Callable[[Sequence[str]], Sequence[str]],
+    piece_ids: Mapping[str, int],
+) -> TeacherVocabulary:
+    """Map every dictionary symbol to the embedding row of its WordPiece.
+
+    ``pieces_of`` names the WordPieces that symbols of the text stand for
+    (:meth:`bertkd_fairseq.segment.WordPieceSegmenter.pieces`); ``piece_ids`` is the tokenizer's vocabulary.
+
+    :raises DataError: if the tokenizer lacks one of BERT's special tokens.
+    """
+    missing = sorted({*SPECIAL_PIECES.values(), MASK_PIECE} - set(piece_ids))
+    if missing:
+        raise DataError(
+            f"the teacher's tokenizer must have the special tokens of BERT, but lacks {', '.join(missing)}. "
+            "Use the tokenizer that came with the pretrained BERT."
+        )
+    padding = np.array([symbol.startswith(PADDING_SYMBOL_PREFIX) for symbol in symbols], dtype=bool)
+    unknown = SPECIAL_PIECES["<unk>"]
+    pieces = [
+        SPECIAL_PIECES.get(symbol) or (unknown if is_padding else piece)
+        for symbol, piece, is_padding in zip(symbols, pieces_of(symbols), padding, strict=True)
+    ]
+    ids = np.array([piece_ids[piece] for piece in pieces], dtype=np.int64)  # (V,)
+    rows = np.unique(np.append(ids, piece_ids[MASK_PIECE]))
+    return TeacherVocabulary(
+        rows=rows,
+        symbol_rows=np.searchsorted(rows, ids),
+        never_predicted=padding | np.isin(np.array(symbols, dtype=object), _NEVER_PREDICTED),
+        mask_row=int(np.searchsorted(rows, piece_ids[MASK_PIECE])),
+    )
+
+
+def dictionary_hash(symbols: Sequence[str]) -> str:
+    """Return a hash of the symbols in their order: equal if and only if ids mean the same."""
+    digest = hashlib.sha256()
+    for symbol in symbols:
+        digest.update(symbol.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
