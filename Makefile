@@ -43,8 +43,8 @@ $(VENV)/dependencies-installed: setup.py pyproject.toml constraints.txt
 	touch $@
 
 # This package alone, plainly and not editable, so that the tests see what a user gets: seconds.
-# setuptools would keep modules that were deleted since, hence the rm.
+# setuptools would keep modules that were deleted since, hence the rm; no isolated build, no constraint for one.
 $(VENV)/package-installed: $(VENV)/dependencies-installed $(SOURCES)
 	rm -rf build bertkd_fairseq.egg-info
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	env -u PIP_BUILD_CONSTRAINT $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	touch $@
