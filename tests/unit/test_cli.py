@@ -1,0 +1,132 @@
+"""The ``bertkd`` command itself: its help, its exit codes, and ``user-dir``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from conftest import BERTKD, USER_DIR, run_command
+
+from bertkd_fairseq import __version__, cli
+from bertkd_fairseq.errors import DataError
+
+COMMANDS = sorted(cli.COMMANDS)
+
+
+def module_of(command: str) -> types.ModuleType:
+    return importlib.import_module(f"bertkd_fairseq.cli.{command.replace('-', '_')}")
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A subcommand ``stub`` whose ``run`` the test sets."""
+    module = types.ModuleType("bertkd_fairseq.cli.stub")
+    module.EXAMPLE = "bertkd stub"
+    module.add_arguments = lambda parser: parser.add_argument("--code", type=int, default=0)
+    module.run = lambda args: args.code
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cli.COMMANDS, "stub", "do nothing")
+    return module
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: bertkd {command} ")
+    assert cli.COMMANDS[command] in " ".join(text.split())
+    assert text.endswith(f"example:\n  {module_of(command).EXAMPLE}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_begins_with_a_command_and_knows_its_options(command: str) -> None:
+    module = module_of(command)
+    words = module.EXAMPLE.split()
+    if words[:2] != ["bertkd", command]:
+        assert f"$(bertkd {command})" in module.EXAMPLE
+        return
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    module.add_arguments(parser)
+    parser.parse_args(words[2:])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"bertkd-fairseq {__version__}\n"
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for command, summary in cli.COMMANDS.items():
+        assert f"  {command} " in out
+        assert summary in out
+
+
+def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: bertkd COMMAND [options]")
+    assert "error" not in err
+
+
+def test_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["distil"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "error: `COMMAND` must be one of the above, but is 'distil' instead."
+
+
+def test_exit_code_is_the_commands(stub: types.ModuleType) -> None:
+    assert cli.main(["stub", "--code", "1"]) == 1
+
+
+def test_mistake_of_the_user_is_one_message(
+    stub: types.ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise DataError("`text` is empty.")
+
+    stub.run = run
+    assert cli.main(["stub"]) == 2
+    assert capsys.readouterr() == ("", "error: `text` is empty.\n")
+
+
+def test_bug_keeps_its_traceback(stub: types.ModuleType) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise ValueError("a bug")
+
+    stub.run = run
+    with pytest.raises(ValueError, match="a bug"):
+        cli.main(["stub"])
+
+
+def test_interrupt_is_130(stub: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    stub.run = run
+    assert cli.main(["stub"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_user_dir_prints_the_package(tmp_path: Path) -> None:
+    done = run_command([*BERTKD, "user-dir"], cwd=tmp_path)
+    assert done.stdout == f"{USER_DIR}\n"
+
+
+def test_light_commands_import_neither_torch_nor_fairseq() -> None:
+    code = (
+        "import sys; from bertkd_fairseq import cli; cli.main(['user-dir']); "
+        "print({'torch', 'fairseq', 'transformers'} & set(sys.modules))"
+    )
+    assert run_command([sys.executable, "-c", code]).stdout.endswith("\nset()\n")
