@@ -13,6 +13,7 @@ object, verb; target order is subject, verb, object, place.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import random
 from collections.abc import Iterable, Sequence
@@ -52,18 +53,18 @@ class Lexicon:
 
 
 def lexicon() -> Lexicon:
-    """Return the fixed lexicon of the pair, about 150 source and 600 target word types."""
+    """Return the fixed lexicon of the pair, about 80 source and 220 target word types."""
     rng = random.Random("bertkd miniature lexicon")
     used: set[str] = set()
     nouns = []
-    for _ in range(60):
+    for _ in range(36):
         genders = sorted(rng.sample(GENDERS, rng.choice((2, 2, 3))))
         nouns.append((_source_word(rng, used), {g: _word(rng, used) for g in genders}))
 
     def pairs(count: int) -> tuple[tuple[str, str], ...]:
         return tuple((_source_word(rng, used), _word(rng, used)) for _ in range(count))
 
-    return Lexicon(tuple(nouns), pairs(24), pairs(24), pairs(12))
+    return Lexicon(tuple(nouns), pairs(12), pairs(14), pairs(6))
 
 
 def _word(rng: random.Random, used: set[str]) -> str:
@@ -235,7 +236,14 @@ def train_tiny_bert(
 
 
 def _train_tokenizer(lines: list[str], vocab_size: int) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -292,3 +300,32 @@ def _pretrain(
         if step % 50 == 0 or step == steps:
             log.info("tiny BERT: step %d of %d, loss %.3f", step, steps, total / (step % 50 or 50))
             total = 0.0
+
+
+def main() -> None:
+    """Write ``DEST/corpus`` and ``DEST/bert``: ``python -m bertkd_fairseq.miniature --dest DEST``."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--dest", required=True, type=Path)
+    parser.add_argument("--pairs", default="5000,200,1000", help="in train, valid and test")
+    parser.add_argument("--steps", type=int, default=300, help="of masked language modelling")
+    parser.add_argument("--vocab-size", type=int, default=600)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", level="INFO")
+    train, valid, test = (int(count) for count in args.pairs.split(","))
+    files = write_corpus(
+        args.dest / "corpus", num_train=train, num_valid=valid, num_test=test, seed=args.seed
+    )
+    train_tiny_bert(
+        [files[f"train.{lang}"] for lang in (SOURCE_LANG, TARGET_LANG)],
+        args.dest / "bert",
+        vocab_size=args.vocab_size,
+        hidden=args.hidden,
+        steps=args.steps,
+        seed=args.seed,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -36,8 +36,8 @@ def test_no_source_sentence_occurs_twice_in_any_split(corpus: dict[str, Path]) -
 def test_sentences_and_word_types(corpus: dict[str, Path]) -> None:
     source, target = _words(corpus["train.src"]), _words(corpus["train.tgt"])
     assert all(4 <= len(words) <= 15 for words in source + target)
-    assert 100 < len({word for words in source for word in words}) < 200
-    assert 250 < len({word for words in target for word in words}) < 900
+    assert 60 < len({word for words in source for word in words}) < 120
+    assert 150 < len({word for words in target for word in words}) < 300
     text = corpus["train.src"].read_text("utf-8")
     assert "-" in text and any(c in text for c in "äöü") and any(c.isupper() for c in text)
 
