@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 # Rows are worked on in slices of about this many logits: temporary memory stays small whatever N and V are.
-_CHUNK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 25}
+_CHUNK_ELEMENTS = {"cpu": 1 << 20}
+_CHUNK_ELEMENTS_ELSEWHERE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def bert_kd_loss(
         compute_dtype = torch.promote_types(logits.dtype, torch.float32)
         weights, has_teacher = teacher_weights(topk_logprobs.to(compute_dtype), temperature)  # (N, K), (N,)
         has_teacher = has_teacher & kept
-        share = torch.where(has_teacher, alpha, 0.0).to(compute_dtype)  # (N,) alpha of each row
+        share = has_teacher.to(compute_dtype) * alpha  # (N,) alpha of each row
         # fairseq spreads eps over the V - 1 wrong symbols, then adds the floor to the right one too.
         floor = label_smoothing / (logits.size(1) - 1)
         hard = (1.0 - label_smoothing - floor) * (1.0 - share)  # (N,)
@@ -142,7 +143,7 @@ class _SoftTargetCrossEntropy(torch.autograd.Function):
 
 
 def _row_chunks(logits: Tensor) -> list[slice]:
-    elements = _CHUNK_ELEMENTS.get(logits.device.type, _CHUNK_ELEMENTS["cuda"])
+    elements = _CHUNK_ELEMENTS.get(logits.device.type, _CHUNK_ELEMENTS_ELSEWHERE)
     step = max(1, elements // logits.size(1))
     return [slice(start, start + step) for start in range(0, logits.size(0), step)]
 

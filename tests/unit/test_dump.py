@@ -1,0 +1,102 @@
+"""The teacher's answers: top-k of logits, and every target position asked exactly once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertkd_fairseq.dump import TeacherDump, top_rows
+
+BOS, PAD, EOS = 0, 1, 2
+
+
+def test_top_rows_against_a_full_softmax_in_float64() -> None:
+    logits = 5 * torch.randn(50, 40, generator=torch.Generator().manual_seed(0))
+    logits[:, 7] = -torch.inf
+    rows = top_rows(logits, 8)
+    probabilities = np.exp(logits.double().numpy())
+    probabilities /= probabilities.sum(1, keepdims=True)
+    for row, p in enumerate(probabilities):
+        best = np.argsort(-p, kind="stable")[:8]
+        assert rows.ids[row].tolist() == best.tolist()
+        # Half of float16's last place at most, and float32's own error.
+        np.testing.assert_allclose(rows.logprobs[row], np.log(p[best]), rtol=2**-11 + 1e-6, atol=1e-6)
+        tail = np.delete(p, best).sum()
+        np.testing.assert_allclose(rows.log_tail[row], np.log(tail), rtol=2**-11 + 1e-6)
+
+
+def test_the_tail_stays_exact_where_one_minus_the_sum_is_zero() -> None:
+    logits = torch.tensor([[30.0, 29.0, 0.0, 0.0]])
+    rows = top_rows(logits, 2)
+    exact = np.log(2) - np.log(np.exp(30.0) + np.exp(29.0) + 2)
+    np.testing.assert_allclose(rows.log_tail[0], exact, rtol=2**-11)
+
+
+class EchoTeacher(torch.nn.Module):
+    """Scores symbols by what it sees: the sum of the unmasked tokens, and the masked position itself."""
+
+    def forward(self, tokens, token_types, masked):
+        visible = tokens.masked_fill(masked | tokens.eq(PAD), 0).sum(1)  # (N,)
+        rows, columns = masked.nonzero(as_tuple=True)
+        peak = (visible[rows] + 3 * columns) % 17  # (M,)
+        return -(torch.arange(17)[None, :] - peak[:, None]).abs().float()
+
+
+sentence = st.lists(st.integers(3, 16), max_size=11).map(lambda ids: np.array([*ids, EOS]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(sentence, sentence), min_size=1, max_size=6),
+    max_tokens=st.integers(1, 80),
+    num_masks=st.integers(1, 8),
+)
+def test_rows_are_the_teachers_answers_in_data_order(pairs, max_tokens: int, num_masks: int) -> None:
+    heard = []
+    dump = TeacherDump(
+        EchoTeacher(),
+        lambda i: pairs[i][0],
+        lambda i: pairs[i][1],
+        bos=BOS,
+        pad=PAD,
+        topk=3,
+        num_masks=num_masks,
+        max_positions=24,
+        max_tokens=max_tokens,
+        device=torch.device("cpu"),
+    )
+    rows = dump.block(range(len(pairs)), heard.append)
+    assert sum(heard) == len(rows.ids) == sum(len(target) for _, target in pairs)
+    row = 0
+    for source, target in pairs:
+        for position in range(len(target)):
+            # The naive way: one copy, made by hand, for this very position.
+            together = range(position % num_masks, len(target), num_masks)
+            visible = source.sum() + sum(t for i, t in enumerate(target) if i not in together)
+            peak = (visible + 3 * (1 + len(source) + position)) % 17
+            scores = -np.abs(np.arange(17) - peak)
+            assert rows.ids[row, 0] == peak
+            exact = scores - np.log(np.exp(scores.astype(float)).sum())
+            np.testing.assert_allclose(rows.logprobs[row], np.sort(exact)[::-1][:3], rtol=1e-3)
+            row += 1
+
+
+def test_a_target_that_leaves_no_room_for_the_source_has_no_teacher() -> None:
+    targets = [np.full(9, 5), np.array([5, EOS])]
+    dump = TeacherDump(
+        EchoTeacher(),
+        lambda i: np.array([4, 4, 4, 4, 4, 4, 4, EOS]),
+        lambda i: targets[i],
+        bos=BOS,
+        pad=PAD,
+        topk=2,
+        num_masks=7,
+        max_positions=10,
+        max_tokens=100,
+        device=torch.device("cpu"),
+    )
+    rows = dump.block(range(2), lambda count: None)
+    assert np.isneginf(rows.logprobs[:9]).all()
+    assert np.isfinite(rows.logprobs[9:]).all()

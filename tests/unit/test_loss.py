@@ -1,0 +1,226 @@
+"""The distillation loss against a naive reference written from the paper's equations 4 and 5."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bertkd_fairseq.loss import BertKDLoss, bert_kd_loss
+
+PAD = 1
+
+
+def naive(
+    logits: Tensor,
+    target: Tensor,
+    ids: Tensor,
+    logprobs: Tensor,
+    alpha: float,
+    temperature: float,
+    label_smoothing: float,
+    ignore_index: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return loss, kd_loss and nll_loss, token by token, entry by entry."""
+    size = logits.size(1)
+    loss = kd_total = nll_total = logits.new_zeros(())
+    for row in range(len(target)):
+        gold = int(target[row])
+        if gold == ignore_index:
+            continue
+        log_p = logits[row] - logits[row].exp().sum().log()
+        nll = -log_p[gold]
+        # fairseq: eps over the V - 1 wrong symbols (and as much again on the right one).
+        floor = label_smoothing / (size - 1)
+        lsce = (1 - label_smoothing - floor) * nll - floor * log_p.sum()
+        nll_total = nll_total + nll
+        teacher = [float(value) for value in logprobs[row]]
+        if not teacher or max(teacher) == -math.inf:
+            loss = loss + lsce
+            continue
+        scores = [math.exp((value - max(teacher)) / temperature) for value in teacher]
+        kd = logits.new_zeros(())
+        for score, entry in zip(scores, ids[row], strict=True):
+            kd = kd - score / sum(scores) * log_p[int(entry)]
+        kd_total = kd_total + kd
+        loss = loss + alpha * kd + (1 - alpha) * lsce
+    return loss, kd_total, nll_total
+
+
+def batch(
+    seed: int = 0, rows: int = 9, symbols: int = 23, k: int = 4, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return logits, target with some padding, distinct teacher ids and log-probabilities."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = (3 * torch.randn(rows, symbols, generator=generator, dtype=torch.float64)).to(dtype)
+    target = torch.randint(2, symbols, (rows,), generator=generator)
+    target[::4] = PAD
+    teacher = torch.randn(rows, symbols, generator=generator, dtype=torch.float64).mul(2).log_softmax(1)
+    logprobs, ids = teacher.topk(k, dim=1) if k else (teacher[:, :0], target.new_empty(rows, 0))
+    return logits, target, ids, logprobs
+
+
+def run(values: tuple[Tensor, ...], **options: float) -> BertKDLoss:
+    settings = {"alpha": 0.5, "temperature": 10.0, "label_smoothing": 0.1, "ignore_index": PAD}
+    return bert_kd_loss(*values, **{**settings, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_equals_the_definition(alpha: float, temperature: float, label_smoothing: float) -> None:
+    logits, target, ids, logprobs = batch()
+    logprobs[2] = -math.inf  # a row without a teacher
+    logprobs[3, -1] = -math.inf  # an entry without weight
+    ours, reference = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    options = {"alpha": alpha, "temperature": temperature, "label_smoothing": label_smoothing}
+    result = run((ours, target, ids, logprobs), **options)
+    expected = naive(reference, target, ids, logprobs, ignore_index=PAD, **options)
+    for value, wanted in zip((result.loss, result.kd_loss, result.nll_loss), expected, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
+    result.loss.backward()
+    expected[0].backward()
+    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_gradcheck() -> None:
+    logits, target, ids, logprobs = batch(rows=5, symbols=7, k=3)
+    assert torch.autograd.gradcheck(
+        lambda z: run((z, target, ids, logprobs)).loss, (logits.requires_grad_(),), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_without_alpha_it_is_fairseqs_label_smoothed_loss(dtype: torch.dtype) -> None:
+    logits, target, ids, logprobs = batch(dtype=dtype)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    result = run((ours, target, ids, logprobs), alpha=0.0)
+    loss, nll = label_smoothed_nll_loss(
+        theirs.log_softmax(1), target, 0.1, ignore_index=PAD, reduce=True
+    )
+    torch.testing.assert_close(result.loss, loss)
+    torch.testing.assert_close(result.nll_loss, nll)
+    result.loss.backward()
+    loss.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_without_a_teacher_tokens_keep_their_full_hard_label() -> None:
+    logits, target, _, _ = batch()
+    nothing = batch(k=0)
+    result = run(nothing, alpha=0.7)
+    torch.testing.assert_close(result.loss, run(nothing, alpha=0.0).loss, rtol=1e-14, atol=0)
+    assert int(result.teacher_tokens) == 0
+    assert float(result.kd_loss) == 0.0
+
+
+def test_alpha_one_has_no_hard_label() -> None:
+    logits, target, ids, logprobs = batch()
+    other = torch.where(target.eq(PAD), target, (target - 1) % 20 + 2)
+    first = run((logits, target, ids, logprobs), alpha=1.0)
+    second = run((logits, other, ids, logprobs), alpha=1.0)
+    torch.testing.assert_close(first.loss, second.loss, rtol=1e-14, atol=0)
+    torch.testing.assert_close(first.loss, first.kd_loss, rtol=1e-14, atol=0)
+
+
+def test_all_padding_gives_zero_loss_and_gradient() -> None:
+    logits, target, ids, logprobs = batch()
+    logits.requires_grad_()
+    result = run((logits, torch.full_like(target, PAD), ids, logprobs))
+    result.loss.backward()
+    assert float(result.loss.detach()) == 0.0
+    assert float(logits.grad.abs().max()) == 0.0
+    assert int(result.teacher_tokens) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), shift=st.floats(-50, 50))
+def test_a_constant_added_to_a_row_of_the_teacher_changes_nothing(seed: int, shift: float) -> None:
+    logits, target, ids, logprobs = batch(seed)
+    first, second = run((logits, target, ids, logprobs)), run((logits, target, ids, logprobs + shift))
+    torch.testing.assert_close(first.loss, second.loss, rtol=1e-11, atol=1e-11)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_order_of_rows_and_entries_and_more_padding_change_nothing(seed: int) -> None:
+    logits, target, ids, logprobs = batch(seed)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(target), generator=generator)
+    entries = torch.randperm(ids.size(1), generator=generator)
+    padding = torch.full((3,), PAD)
+    moved = (
+        torch.cat([logits[rows], logits[:3]]),
+        torch.cat([target[rows], padding]),
+        torch.cat([ids[rows][:, entries], ids[:3]]),
+        torch.cat([logprobs[rows][:, entries], logprobs[:3]]),
+    )
+    first, second = run((logits, target, ids, logprobs)), run(moved)
+    for name in ("loss", "kd_loss", "nll_loss"):
+        torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=1e-12, atol=1e-12)
+    assert int(first.teacher_tokens) == int(second.teacher_tokens)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_worked_on_in_float32(dtype: torch.dtype) -> None:
+    logits, target, ids, logprobs = batch(dtype=dtype, symbols=200)
+    exact = logits.double().requires_grad_()
+    logits.requires_grad_()
+    result, reference = run((logits, target, ids, logprobs)), run((exact, target, ids, logprobs))
+    assert result.loss.dtype == torch.float32
+    torch.testing.assert_close(result.loss.double(), reference.loss, rtol=1e-6, atol=0)
+    result.loss.backward()
+    reference.loss.backward()
+    # Only the gradient's own rounding is left.
+    torch.testing.assert_close(logits.grad.double(), exact.grad.to(dtype).double(), rtol=2**-7, atol=1e-6)
+
+
+def test_rows_are_worked_on_in_slices_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = batch(rows=37)
+    whole = values[0].clone().requires_grad_()
+    sliced = values[0].clone().requires_grad_()
+    first = run((whole, *values[1:]))
+    monkeypatch.setattr("bertkd_fairseq.loss._CHUNK_ELEMENTS", {"cpu": 5 * 23})
+    second = run((sliced, *values[1:]))
+    first.loss.backward()
+    second.loss.backward()
+    torch.testing.assert_close(first.loss, second.loss, rtol=1e-14, atol=0)
+    torch.testing.assert_close(whole.grad, sliced.grad, rtol=1e-14, atol=0)
+
+
+def test_the_loss_may_be_scaled_in_place_as_fairseq_does() -> None:
+    logits, target, ids, logprobs = batch()
+    logits.requires_grad_()
+    loss = run((logits, target, ids, logprobs)).loss
+    loss *= 0
+    loss.backward()
+    assert float(logits.grad.abs().max()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 1.5}, "`alpha` must be in [0, 1], but is 1.5 instead."),
+        ({"temperature": 0.0}, "`temperature` must be above 0, but is 0.0 instead."),
+        ({"label_smoothing": 1.0}, "`label_smoothing` must be in [0, 1), but is 1.0 instead."),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        run(batch(), **options)
+    assert str(error.value) == message
+
+
+def test_shapes_that_do_not_agree_are_named() -> None:
+    logits, target, ids, logprobs = batch()
+    with pytest.raises(ValueError) as error:
+        run((logits, target, ids[:5], logprobs))
+    assert str(error.value) == "`topk_ids` and `topk_logprobs` must both be (9, K), but are (5, 4) and (9, 4) instead."
+    with pytest.raises(ValueError) as error:
+        run((logits, target[:5], ids, logprobs))
+    assert str(error.value) == "`logits` and `target` must be (N, V) and (N,), but are (9, 23) and (5,) instead."
