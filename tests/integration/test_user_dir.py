@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import USER_DIR, fairseq_command
+
+from tests.conftest import USER_DIR, fairseq_command
 
 PARTS = ("bert_cmlm_cross_entropy", "bert_kd_label_smoothed_cross_entropy", "bert_wordpiece")
 # What fairseq's own programs do with --user-dir, then the file that it was taken from.

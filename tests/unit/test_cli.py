@@ -9,10 +9,10 @@ import types
 from pathlib import Path
 
 import pytest
-from conftest import BERTKD, USER_DIR, run_command
 
 from bertkd_fairseq import __version__, cli
 from bertkd_fairseq.errors import DataError
+from tests.conftest import BERTKD, USER_DIR, run_command
 
 COMMANDS = sorted(cli.COMMANDS)
 

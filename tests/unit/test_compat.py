@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import run_command
 
 from bertkd_fairseq import compat
+from tests.conftest import run_command
 
 BROKEN_TORCHAUDIO = (
     "from . import inner\nraise OSError('libc10_cuda.so: cannot open shared object')"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BERTKD, run_command
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.cli import doctor, main
 from bertkd_fairseq.cli.doctor import BROKEN, NOTE, OK, Finding
+from tests.conftest import BERTKD, run_command
 
 
 def pretend_installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:

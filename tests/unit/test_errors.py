@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import run_command
 
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all, report
+from tests.conftest import run_command
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
