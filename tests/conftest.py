@@ -22,6 +22,12 @@ def fairseq_command(name: str) -> list[str]:
     return [sys.executable, "-c", f"from {module} import cli_main; cli_main()"]
 
 
+def command_environment() -> dict[str, str]:
+    """Return the environment in which commands find this checkout, from any folder."""
+    path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+
+
 def run_command(
     argv: Sequence[object], *, check: bool = True, **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
@@ -29,8 +35,7 @@ def run_command(
 
     ``env`` adds to the environment, ``input`` is text, ``check=False`` returns failures as well.
     """
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(CHECKOUT), env.get("PYTHONPATH"))))
+    env = {**command_environment(), **kwargs.pop("env", {})}
     kwargs.setdefault("timeout", 600)
     command = [str(part) for part in argv]
     done = subprocess.run(command, env=env, capture_output=True, text=True, **kwargs)

@@ -1,0 +1,71 @@
+"""What a teacher store is worth: how often the teacher is right, how much of its mass is kept, how soft it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass
+class StoreStatistics:
+    """Sums over rows, EOS kept apart: it is nearly always right and would flatter the rest.
+
+    Rows without a teacher are counted and left out of everything else.
+    """
+
+    tokens: int = 0
+    without_teacher: int = 0
+    eos: int = 0
+    gold_ranks: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (K + 1,), last: not kept
+    eos_correct: int = 0
+    mass: float = 0.0
+    entropy: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
+    top_weight: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
+
+    def add(self, ids: np.ndarray, logprobs: np.ndarray, gold: np.ndarray, eos: int) -> None:
+        """Count rows: ``ids`` and ``logprobs`` (n, K), ``gold`` (n,) the target tokens."""
+        k = ids.shape[1]
+        if not len(self.gold_ranks):
+            self.gold_ranks = np.zeros(k + 1, dtype=np.int64)
+        self.tokens += len(gold)
+        asked = ~np.isneginf(logprobs).all(1)
+        self.without_teacher += int((~asked).sum())
+        hits = ids == gold[:, None]  # (n, K)
+        is_eos = asked & (gold == eos)
+        self.eos += int(is_eos.sum())
+        self.eos_correct += int(hits[is_eos, 0].sum())
+        inner = asked & (gold != eos)
+        ranks = np.where(hits.any(1), hits.argmax(1), k)  # (n,)
+        self.gold_ranks += np.bincount(ranks[inner], minlength=k + 1)
+        kept = logprobs[inner].astype(np.float64)  # (m, K)
+        self.mass += float(np.exp(kept).sum())
+        for index, temperature in enumerate(TEMPERATURES):
+            weights = np.exp((kept - kept.max(1, keepdims=True)) / temperature)
+            weights /= weights.sum(1, keepdims=True)
+            self.top_weight[index] += weights.max(1).sum()
+            logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
+            self.entropy[index] -= (weights * logs).sum()
+
+    def summary(self) -> dict[str, Any]:
+        """Return shares in percent and means per token, EOS apart."""
+        inner = max(int(self.gold_ranks.sum()), 1)
+        return {
+            "tokens": self.tokens,
+            "tokens_without_teacher": self.without_teacher,
+            "accuracy": round(100 * self.gold_ranks[0] / inner, 2),
+            "gold_in_top_k": round(100 * self.gold_ranks[:-1].sum() / inner, 2),
+            "eos_accuracy": round(100 * self.eos_correct / max(self.eos, 1), 2),
+            "mass_in_top_k": round(100 * self.mass / inner, 2),
+            "gold_rank_counts": self.gold_ranks.tolist(),
+            "soft_target": {
+                f"T={temperature:g}": {
+                    "top_1_weight": round(float(self.top_weight[index] / inner), 3),
+                    "entropy_nats": round(float(self.entropy[index] / inner), 3),
+                }
+                for index, temperature in enumerate(TEMPERATURES)
+            },
+        }

@@ -1,0 +1,148 @@
+"""Stage 3 through the real commands: distil, refuse what doesn't fit, decode where there is no store."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import USER_DIR, fairseq_command, run_command
+from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train_command
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, topk: Path) -> tuple[Path, str]:
+    """Folder of a distilled student, trained with BLEU validation and a data-loader worker, and its log."""
+    save_dir = tmp_path_factory.mktemp("student")
+    bleu = (
+        *("--eval-bleu", "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
+        *("--eval-bleu-args", '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'),
+        *("--eval-bleu-detok", "bertkd_moses"),
+        *("--eval-bleu-detok-args", '{"undo_segmentation": true, "target_lang": "en"}'),
+    )
+    options = ("--teacher-topk", topk, "--max-update", 20, "--num-workers", 2, "--save-dir", save_dir)
+    done = run_command(train_command(data_bin, *STUDENT, *DISTILL, *options, *bleu))
+    return save_dir, done.stdout
+
+
+def test_training_logs_the_parts_of_the_loss(student: tuple[Path, str]) -> None:
+    updates = logged(student[1])
+    for key in ("loss", "nll_loss", "kd_loss"):
+        assert updates[-1][key] < updates[0][key], key
+
+
+def test_validation_has_no_teacher_and_chooses_by_bleu(student: tuple[Path, str]) -> None:
+    valid = logged(student[1], "valid")[-1]
+    assert "valid_kd_loss" not in valid
+    assert valid["valid_best_bleu"] == max(line["valid_bleu"] for line in logged(student[1], "valid"))
+
+
+@pytest.mark.parametrize("task", ["translation", "translation_bert_kd"])
+def test_a_student_decodes_every_sentence_where_no_store_exists(
+    data_bin: Path, student: tuple[Path, str], task: str
+) -> None:
+    generate = [*fairseq_command("generate"), data_bin, "--path", student[0] / "checkpoint_best.pt"]
+    options = ["--task", task, "--beam", 5, "--lenpen", 0.6, "--required-batch-size-multiple", 1]
+    plugin = ["--user-dir", USER_DIR, "--bpe", "bert_wordpiece"]
+    output = run_command([*generate, *options, *plugin], cwd="/").stdout
+    assert sorted(int(i) for i in re.findall(r"^D-(\d+)\t", output, re.MULTILINE)) == list(range(61))
+    assert not re.findall(r"^D-.*(##|￭)", output, re.MULTILINE)
+
+
+def test_alpha_zero_trains_exactly_as_fairseqs_criterion(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    # No dropout, so that both see the same network; three updates, so that gradients count too.
+    options = (*STUDENT, "--dropout", 0, "--max-update", 3, "--disable-validation", "--no-save")
+    theirs = ("--task", "translation", "--criterion", "label_smoothed_cross_entropy")
+    ours = (*DISTILL, "--teacher-topk", topk, "--kd-alpha", 0)
+    plain = logged(run_command(train_command(data_bin, *options, *theirs)).stdout)
+    distilled = logged(run_command(train_command(data_bin, *options, *ours)).stdout)
+    assert len(plain) == len(distilled) == 3
+    for first, second in zip(plain, distilled, strict=True):
+        for key in ("loss", "nll_loss", "gnorm", "num_updates"):
+            assert second[key] == pytest.approx(first[key], abs=1.1e-3), key  # the last printed digit
+
+
+def test_two_processes_equal_one_with_update_freq(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--dropout", 0, "--max-update", 4, "--no-save")
+    one = run_command(train_command(data_bin, *options, "--update-freq", 2)).stdout
+    two = run_command(torchrun(2, train_command(data_bin, *options))).stdout
+    for first, second in zip(logged(one), logged(two), strict=True):
+        for key in ("loss", "nll_loss", "kd_loss", "gnorm"):
+            assert second[key] == pytest.approx(first[key], abs=2e-3), key
+
+
+def start(data_bin: Path, *options: object) -> tuple[int, str]:
+    """Begin training and return exit code and the last message."""
+    command = train_command(data_bin, *STUDENT, *DISTILL, "--max-update", 1, "--no-save", *options)
+    done = run_command(command, check=False)
+    assert "Traceback" not in done.stderr
+    assert not logged(done.stdout)
+    return done.returncode, done.stderr[done.stderr.index("error:") :]
+
+
+def test_a_missing_option_for_the_store_is_named(data_bin: Path) -> None:
+    assert start(data_bin) == (
+        2,
+        "error: --teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
+        "or set --kd-alpha 0 to train without a teacher.\n",
+    )
+
+
+def test_a_missing_store_is_named(tmp_path: Path, data_bin: Path) -> None:
+    assert start(data_bin, "--teacher-topk", tmp_path / "topk") == (
+        2,
+        f"error: there is no teacher store at {tmp_path}/topk (no meta.json). Make one with `bertkd dump-topk`.\n",
+    )
+
+
+def test_more_entries_than_stored_are_refused(data_bin: Path, topk: Path) -> None:
+    assert start(data_bin, "--teacher-topk", topk, "--kd-topk", 16) == (
+        2,
+        f"error: `--kd-topk` must be at most 4, what {topk} holds, but is 16 instead. "
+        "Lower it, or dump again with --topk 16.\n",
+    )
+
+
+def test_all_wrong_numbers_are_named_at_once(data_bin: Path, topk: Path) -> None:
+    assert start(data_bin, "--teacher-topk", topk, "--kd-alpha", 1.5, "--kd-temperature", 0) == (
+        2,
+        "error: 2 problems:\n"
+        "  1. `--kd-alpha` must be from 0 to 1, but is 1.5 instead.\n"
+        "  2. `--kd-temperature` must be above 0, but is 0.0 instead.\n",
+    )
+
+
+def test_a_store_of_other_sentences_is_refused(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    other = tmp_path / "data-bin"
+    shutil.copytree(data_bin, other)
+    for end in ("bin", "idx"):  # the training split is the validation split now
+        for lang in ("src", "tgt"):
+            shutil.copy(other / f"valid.src-tgt.{lang}.{end}", other / f"train.src-tgt.{lang}.{end}")
+    code, message = start(other, "--teacher-topk", topk)
+    hashes = json.loads((topk / "meta.json").read_text())["hashes"]
+    assert code == 2
+    assert re.sub(r"others \(hash \w{8}\)", "others (hash *)", message) == (
+        "error: 3 problems:\n"
+        f"  1. `number of sentences of {other}` must be 600 as in {topk}, but is 60 instead.\n"
+        f"  2. `target lengths of {other}` must be those that {topk} was dumped for "
+        f"(hash {hashes['target_sizes'][:8]}), but is others (hash *) instead.\n"
+        f"  3. `sentences of {other}` must be those that {topk} was dumped for "
+        f"(hash {hashes['data'][:8]}), but is others (hash *) instead. "
+        "Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`.\n"
+    )
+
+
+def test_a_store_of_another_dictionary_is_refused(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    other = tmp_path / "data-bin"
+    shutil.copytree(data_bin, other)
+    for name in ("dict.src.txt", "dict.tgt.txt"):
+        lines = (other / name).read_text().splitlines()
+        lines[0], lines[1] = lines[1], lines[0]
+        (other / name).write_text("\n".join(lines) + "\n")
+    code, message = start(other, "--teacher-topk", topk)
+    assert code == 2
+    assert f"1. `source dictionary of {other}` must be those that {topk} was dumped for" in message
+    assert f"2. `target dictionary of {other}` must be those that {topk} was dumped for" in message

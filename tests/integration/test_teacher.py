@@ -1,0 +1,177 @@
+"""Stage 1 and 2 through the real commands: train, resume, several processes, dump."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bertkd_fairseq.topk_store import TopKStore
+from tests.conftest import BERTKD, command_environment, run_command
+from tests.integration.conftest import STUDENT, TEACHER, logged, torchrun, train_command
+
+
+def start_command(argv: Sequence[object]) -> subprocess.Popen[bytes]:
+    command = [str(part) for part in argv]
+    return subprocess.Popen(command, env=command_environment(), stderr=subprocess.DEVNULL)
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    from bertkd_fairseq import compat
+
+    compat.apply()
+    return torch.load(checkpoint, map_location="cpu")["model"]
+
+
+def test_teacher_learns_and_logs_masked_accuracy(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
+    options = ("--bert-model", tiny_bert, "--max-update", 30, "--save-dir", tmp_path)
+    output = run_command(train_command(data_bin, *TEACHER, *options)).stdout
+    valid = logged(output, "valid")
+    assert valid[-1]["valid_loss"] < valid[0]["valid_loss"]
+    assert 0 <= valid[-1]["valid_masked_accuracy"] <= 100
+    assert valid[-1]["valid_ppl"] == pytest.approx(2 ** valid[-1]["valid_loss"], rel=1e-2)
+
+
+def test_resume_in_mid_epoch_equals_an_uninterrupted_run(
+    tmp_path: Path, data_bin: Path, tiny_bert: Path
+) -> None:
+    def train(save_dir: Path, max_update: int) -> None:
+        options = ("--bert-model", tiny_bert, "--save-dir", save_dir, "--max-update", max_update)
+        saving = ("--save-interval-updates", 5, "--disable-validation")
+        run_command(train_command(data_bin, *TEACHER, *options, *saving))
+
+    train(tmp_path / "whole", 9)
+    train(tmp_path / "parts", 5)
+    train(tmp_path / "parts", 9)
+    whole, parts = (weights(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "parts"))
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+
+
+def test_two_processes_see_the_same_masks_as_one(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
+    """One process with --update-freq 2 equals two processes: masks belong to sentences, not to workers."""
+    options = (*TEACHER, "--bert-model", tiny_bert, "--dropout", 0, "--max-update", 4)
+    one = run_command(
+        train_command(data_bin, *options, "--update-freq", 2, "--save-dir", tmp_path / "one")
+    ).stdout
+    command = train_command(data_bin, *options, "--save-dir", tmp_path / "two")
+    two = run_command(torchrun(2, command)).stdout
+    for first, second in zip(logged(one), logged(two), strict=True):
+        for key in ("loss", "masked_accuracy", "gnorm"):
+            assert second[key] == pytest.approx(first[key], abs=2e-3), key
+    assert logged(two, "valid")[-1]["valid_loss"] == logged(one, "valid")[-1]["valid_loss"]
+
+
+def test_the_checkpoint_loads_without_the_pretrained_folder(
+    tmp_path: Path, data_bin: Path, tiny_bert: Path, topk: Path
+) -> None:
+    """Trained from a relative path that is gone, dumped in another folder: the same store."""
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    options = ("--bert-model", "bert", "--max-update", 40, "--save-dir", tmp_path / "teacher")
+    run_command(train_command(data_bin, *TEACHER, *options), cwd=tmp_path)
+    shutil.rmtree(tmp_path / "bert")
+    moved = tmp_path / "moved"
+    shutil.copytree(data_bin, moved)
+    checkpoint = tmp_path / "teacher" / "checkpoint_best.pt"
+    command = [*BERTKD, "dump-topk", moved, "--path", checkpoint, "--dest", tmp_path / "topk", "--topk", 4]
+    run_command(command, cwd="/")
+    for name in ("ids.npy", "logprobs.npy", "log_tail.npy", "sizes.npy"):
+        assert (tmp_path / "topk" / name).read_bytes() == (topk / name).read_bytes(), name
+
+
+def test_dump_is_aligned_with_the_data_bin(data_bin: Path, topk: Path) -> None:
+    from fairseq.data import Dictionary, data_utils
+
+    dictionary = Dictionary.load(str(data_bin / "dict.tgt.txt"))
+    targets = data_utils.load_indexed_dataset(str(data_bin / "train.src-tgt.tgt"), dictionary)
+    store = TopKStore.open(topk)
+    assert len(store) == len(targets)
+    np.testing.assert_array_equal(store.sizes, targets.sizes)
+    assert store.k == 4
+    assert store.verify() == []
+    never = [dictionary.bos(), dictionary.pad()]
+    assert not np.isin(store.ids, never).any()
+    assert (np.diff(store.logprobs.astype(np.float32), axis=1) <= 0).all()
+    mass = np.exp(store.logprobs.astype(np.float64)).sum(1) + np.exp(store.log_tail.astype(np.float64))
+    np.testing.assert_allclose(mass, 1, atol=4e-3)  # five float16 logarithms
+    # The teacher knows where a target ends: EOS is its answer at nearly every last position.
+    last = store.ids[store.offsets[1:] - 1, 0]
+    assert (last == dictionary.eos()).mean() > 0.9
+
+
+def test_a_killed_dump_continues_to_the_same_store(tmp_path: Path, data_bin: Path, teacher: Path) -> None:
+    dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--topk", 4, "--block-size", 25]
+    run_command([*dump, "--dest", tmp_path / "whole"])
+    blocks = tmp_path / "topk.partial" / "blocks"
+    with start_command([*dump, "--dest", tmp_path / "topk"]) as process:
+        while process.poll() is None and not (blocks.exists() and any(blocks.iterdir())):
+            time.sleep(0.005)
+        process.kill()
+    assert not (tmp_path / "topk").exists()
+    done = run_command([*dump, "--dest", tmp_path / "topk"])
+    assert re.search(r"continuing .*topk\.partial: \d+ of 24 blocks are missing", done.stderr)
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "topk" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_precision_bf16_changes_little(tmp_path: Path, data_bin: Path, teacher: Path, topk: Path) -> None:
+    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", tmp_path / "topk", "--topk", 4]
+    run_command([*command, "--precision", "bf16"])
+    exact, rounded = TopKStore.open(topk), TopKStore.open(tmp_path / "topk")
+    assert rounded.meta["precision"] == "bf16"
+    difference = np.abs(exact.logprobs[:, 0].astype(float) - rounded.logprobs[:, 0].astype(float))
+    assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"--path": "missing.pt"},
+            "error: there is no checkpoint at missing.pt. Train a teacher with --task bert_cmlm first.\n",
+        ),
+        (
+            {"--topk": 0, "--num-masks": 0},
+            "error: 2 problems:\n"
+            "  1. `--topk` must be at least 1, but is 0 instead.\n"
+            "  2. `--num-masks` must be at least 1, but is 0 instead.\n",
+        ),
+    ],
+)
+def test_wrong_options_of_the_dump(
+    tmp_path: Path, data_bin: Path, teacher: Path, change: dict[str, object], message: str
+) -> None:
+    options = {"--path": teacher, "--dest": tmp_path / "topk", **change}
+    flat = [part for option in options.items() for part in option]
+    done = run_command([*BERTKD, "dump-topk", data_bin, *flat], check=False)
+    assert done.returncode == 2
+    assert done.stderr == message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_students_checkpoint_is_no_teacher(tmp_path: Path, data_bin: Path) -> None:
+    options = ("--task", "translation", "--criterion", "label_smoothed_cross_entropy", "--max-update", 1)
+    run_command(train_command(data_bin, *STUDENT, *options, "--save-dir", tmp_path / "student"))
+    checkpoint = tmp_path / "student" / "checkpoint_last.pt"
+    command = [*BERTKD, "dump-topk", data_bin, "--path", checkpoint, "--dest", tmp_path / "topk"]
+    done = run_command(command, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: `--path` must be a checkpoint of --task bert_cmlm, but is one of TranslationTask instead."
+    )
+
+
+def test_a_teacher_needs_a_pretrained_bert(tmp_path: Path, data_bin: Path) -> None:
+    done = run_command(train_command(data_bin, *TEACHER, "--save-dir", tmp_path), check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: --bert-model must name a pretrained BERT (folder or hub name), but is missing."
+    )
+
