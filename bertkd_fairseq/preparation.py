@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 BERT_POSITIONS = 512
 _PAIR_EXTRA = 3  # [CLS] and two [SEP]
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
 
 
@@ -179,8 +180,16 @@ def load_tokenizer(name: str) -> Any:
 
     :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
     """
-    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
+    folder = Path(name)
+    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
         raise DataError(must_be("--tokenizer", "a folder or a hub name", f"{name}, not a folder"))
+    if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
+        wanted = f"a folder with {' or '.join(_TOKENIZER_FILES)}"
+        raise DataError(must_be("--tokenizer", wanted, f"{name} without one"))
+    if not folder.is_dir():
+        log.info("looking for the tokenizer %s on the model hub and in its cache", name)
+        # Without network it retries for half a minute and logs each try twice.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     from bertkd_fairseq import compat
 
     compat.apply()
@@ -249,9 +258,7 @@ def _prepare_split(
     }
 
 
-def _clean(
-    job: Preparation, split: str, tokens: list[list[str]]
-) -> tuple[list[int], Counter[str]]:
+def _clean(job: Preparation, split: str, tokens: list[list[str]]) -> tuple[list[int], Counter[str]]:
     """Return the numbers of the pairs that stay, and how many go for each reason."""
     # Valid and test keep every pair that has two sides, whatever its length.
     rules = job.rules if split == "train" else CleaningRules(1, sys.maxsize, math.inf)

@@ -61,8 +61,8 @@ class BertKDMosesConfig(FairseqDataclass):
     """Languages come from the data-bin unless they are given."""
 
     data_bin: Any = II("task.data")
-    source_lang: Optional[str] = field(default=None, metadata={"help": "source language"})  # noqa: UP045
-    target_lang: Optional[str] = field(default=None, metadata={"help": "target language"})  # noqa: UP045
+    source_lang: Optional[str] = field(default=None, metadata={"help": "source language"})
+    target_lang: Optional[str] = field(default=None, metadata={"help": "target language"})
     undo_segmentation: bool = field(
         default=False,
         metadata={"help": "decode symbols rather than words (for --eval-bleu-detok-args)"},

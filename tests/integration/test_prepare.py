@@ -9,11 +9,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import BERTKD, USER_DIR, run_command
+from tokenizers import Tokenizer, models
 
 from bertkd_fairseq.data_bin import DataBin, read_binarized, read_lines, write_lines
+from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.moses import MosesText
+from bertkd_fairseq.preparation import load_tokenizer
 from bertkd_fairseq.segment import WordPieceSegmenter, undo_segmentation
+from tests.conftest import BERTKD, USER_DIR, run_command
 
 TRAIN = [("Ein Hund läuft .", "A dog runs .")] * 20 + [
     ("", "A lost line."),  # 21: empty
@@ -124,9 +127,10 @@ def test_settings_and_report(prepared: Path, corpus: Path, tiny_bert: Path) -> N
     assert "train         25        23" in stdout
     assert "train: 2 lines with tabs or control characters cleaned\n" in stdout
     assert "valid: symbols not in the dictionary (<unk>): de " in stdout
-    assert "valid: 1 pairs with an empty side dropped, from the references as well: line 4\n" in (
-        corpus / "stderr"
-    ).read_text()
+    assert (
+        "valid: 1 pairs with an empty side dropped, from the references as well: line 4\n"
+        in (corpus / "stderr").read_text()
+    )
     assert not list(prepared.parent.glob("*.partial")) + list(prepared.parent.glob(".bertkd-*"))
 
 
@@ -185,6 +189,23 @@ def test_wrong_options_are_shown_at_once(tmp_path: Path) -> None:
         f"but is a folder with other files ({tmp_path}) instead.\n"
     )
     assert (tmp_path / "other").read_text() == "not ours"
+
+
+def test_tokenizers_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(str(tmp_path))
+    assert str(caught.value) == (
+        "`--tokenizer` must be a folder with tokenizer.json or vocab.txt, "
+        f"but is {tmp_path} without one instead."
+    )
+    Tokenizer(models.BPE({"a": 0}, [])).save(str(tmp_path / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(str(tmp_path))
+    assert str(caught.value) == (
+        f"`--tokenizer` must be a WordPiece tokenizer, but is {tmp_path} of type BPE instead."
+    )
 
 
 # What fairseq-generate and fairseq-interactive do with these two options, up to the model.

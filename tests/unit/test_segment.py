@@ -22,7 +22,7 @@ from bertkd_fairseq.segment import (
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZäöü"
 WORDS = ["un", "shirt", "T", "Shirt", "haus", "Haus", "-", "#", "'", ".", "<", ">", "[", "]"]
-PIECES = ["##glaub", "##lich", "##s", "##haus"]
+PIECES = ["##glaub", "##lich", "##s", "##haus", "\u1112", "##\u1161", "##\u11ab"]  # jamo of 한
 MARKED = [f"##{letter}" for letter in LETTERS]
 VOCABULARY = SPECIALS + list(dict.fromkeys([*WORDS, *PIECES, *LETTERS, *MARKED]))
 
@@ -76,9 +76,7 @@ def test_undo_gives_back_every_line(
 
 
 @given(line=st.text(alphabet=LETTERS + "-#'.<>[] 1漢", max_size=30))
-def test_symbols_stand_for_the_pieces_that_bert_reads(
-    cased: WordPieceSegmenter, line: str
-) -> None:
+def test_symbols_stand_for_the_pieces_that_bert_reads(cased: WordPieceSegmenter, line: str) -> None:
     wanted = cased.tokenizer.encode(line, add_special_tokens=False).tokens
     assert cased.pieces(cased.segment(line).split()) == wanted
 
@@ -113,6 +111,13 @@ def test_an_uncased_tokenizer_keeps_the_characters(uncased: WordPieceSegmenter) 
     assert uncased.pieces(["Haus", "HAUS", "##HAUS", "Ä", "￭Haus"]) == [
         *("haus", "haus", "##haus", "a", "haus")
     ]
+
+
+def test_pieces_of_one_and_the_same_character_stay_together(uncased: WordPieceSegmenter) -> None:
+    encoding = uncased.tokenizer.encode("한s")
+    assert encoding.tokens == ["\u1112", "##\u1161", "##\u11ab", "##s"]
+    assert uncased.segment("한s 한") == "한 ##s 한"
+    assert uncased.pieces(["한", "##s"]) == ["[UNK]", "##s"]
 
 
 def test_lines_alone_and_in_a_batch_are_cut_alike(cased: WordPieceSegmenter) -> None:
