@@ -1,0 +1,1 @@
+../multi30k_deen/run_all.sh

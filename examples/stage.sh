@@ -1,0 +1,70 @@
+# What all recipes share; config.sh sources it at its end.
+#
+#   stage NAME COMMAND...   runs the command with its output in WORK/logs/NAME.log, unless it has been
+#                           completed before with the same settings. A stage that was interrupted
+#                           continues: fairseq-train from its last checkpoint, dump-topk from its
+#                           last block.
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+stage() {
+    local name=$1 log=$WORK/logs/$1.log done_file=$WORK/$1.done start=$SECONDS command code=0
+    shift
+    printf -v command '%q ' "$@"
+    if [[ -f $done_file ]]; then
+        [[ $(<"$done_file") == "$command" ]] ||
+            fail "$name is complete in $WORK, but with other settings (see $done_file)." \
+                "Use another WORK, or remove the results of this stage and of all later ones."
+        echo "$name: complete, skipped"
+        return 0
+    fi
+    mkdir -p "$WORK/logs"
+    echo "$name: running, log in $log"
+    echo "\$ $command" >>"$log"
+    "$@" >>"$log" 2>&1 || code=$?
+    if ((code)); then
+        tail -n 20 "$log" >&2
+        fail "$name failed with exit code $code; the log is $log."
+    fi
+    printf '%s\t%d\n' "$name" "$((SECONDS - start))" >>"$WORK/seconds.tsv"
+    printf '%s' "$command" >"$done_file.partial"
+    mv "$done_file.partial" "$done_file"
+    echo "$name: done in $((SECONDS - start)) s"
+}
+
+# From a checkout that isn't installed, the package is found beside this folder.
+if ! command -v bertkd >/dev/null; then
+    PYTHONPATH=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)${PYTHONPATH:+:$PYTHONPATH}
+    export PYTHONPATH
+    bertkd() { "${PYTHON:-python3}" -m bertkd_fairseq.cli "$@"; }
+fi
+command -v fairseq-train >/dev/null ||
+    fail "fairseq-train isn't on the PATH. Activate the environment that \`make install\` made."
+USER_DIR=$(bertkd user-dir) || fail "bertkd can't run here: \`bertkd doctor\` tells why."
+
+DATA_BIN=$WORK/data-bin
+TOPK=$WORK/topk
+
+# Both students: same model, same loss of the plain part, same search, same choice of checkpoint.
+STUDENT=(
+    "$DATA_BIN" --user-dir "$USER_DIR" --task translation_bert_kd
+    --arch "$STUDENT_ARCH" --share-all-embeddings --dropout "$DROPOUT"
+    --encoder-layers "$LAYERS" --encoder-embed-dim "$DIM" --encoder-ffn-embed-dim "$FFN"
+    --decoder-layers "$LAYERS" --decoder-embed-dim "$DIM" --decoder-ffn-embed-dim "$FFN"
+    --encoder-attention-heads "$HEADS" --decoder-attention-heads "$HEADS"
+    --label-smoothing "$LABEL_SMOOTHING" --optimizer adam --adam-betas "(0.9, 0.98)"
+    --lr-scheduler inverse_sqrt --max-tokens "$STUDENT_MAX_TOKENS" --seed "$SEED"
+    # The length limits are the same in all arms and in validation: loops would cost time and BLEU.
+    --eval-bleu --eval-bleu-args "{\"beam\": 1, \"max_len_a\": $MAX_LEN_A, \"max_len_b\": $MAX_LEN_B}"
+    --eval-bleu-detok bertkd_moses
+    --eval-bleu-detok-args "{\"undo_segmentation\": true, \"target_lang\": \"$TGT\"}"
+    # Soft targets raise the validation loss by design, so BLEU chooses the checkpoint.
+    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
+    --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY"
+    --validate-interval 100000 --save-interval 100000 --no-epoch-checkpoints
+    --keep-interval-updates 1 --required-batch-size-multiple 1
+    --log-format simple --log-interval "$LOG_EVERY"
+)
