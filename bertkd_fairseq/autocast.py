@@ -17,19 +17,19 @@ class AutocastMixin:
 
     cfg: Any
 
-    def train_step(self, sample, model, criterion, *args, **kwargs):
+    def train_step(self, sample: Any, model: Any, criterion: Any, *args: Any, **kwargs: Any) -> Any:
         """As in the task, under autocast if asked for."""
         return super().train_step(sample, model, self._wrap(criterion), *args, **kwargs)  # type: ignore[misc]
 
-    def valid_step(self, sample, model, criterion, **kwargs):
+    def valid_step(self, sample: Any, model: Any, criterion: Any, **kwargs: Any) -> Any:
         """As in the task, under autocast if asked for."""
         return super().valid_step(sample, model, self._wrap(criterion), **kwargs)  # type: ignore[misc]
 
-    def _wrap(self, criterion):
+    def _wrap(self, criterion: Any) -> Any:
         if not self.cfg.autocast_bf16:
             return criterion
 
-        def under_autocast(model, sample):
+        def under_autocast(model: Any, sample: Any) -> Any:
             device = next(model.parameters()).device.type
             with torch.autocast(device, dtype=torch.bfloat16):
                 return criterion(model, sample)

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.util
 import logging
+import os
 import pickle
 import re
 import sys
@@ -140,3 +141,27 @@ def _forget_what_transformers_found() -> None:
         forget = getattr(getattr(utils, name, None), "cache_clear", None)
         if forget is not None:
             forget()
+
+
+def join_torchrun_without_cuda() -> None:
+    """Let ``torchrun fairseq-train`` form one training of several processes on a machine without CUDA.
+
+    Reason: fairseq's world size defaults to the number of GPUs, so without one every process trains alone
+    and says nothing; and a world size by hand ends in a division by that number. No upstream issue is known.
+    Called by the plugin's tasks, since it needs fairseq; does nothing where there is CUDA or no torchrun.
+    """
+    if torch.cuda.is_available() or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    from fairseq.distributed import utils as distributed_utils
+    from omegaconf import open_dict
+
+    def infer_init_method(cfg: Any, force_distributed: bool = False) -> None:
+        with open_dict(cfg):
+            cfg.distributed_init_method = "env://"
+            cfg.distributed_world_size = int(os.environ["WORLD_SIZE"])
+            cfg.distributed_rank = int(os.environ["RANK"])
+            cfg.distributed_no_spawn = True
+            # The only backend that needs no GPU; fairseq's default is nccl.
+            cfg.distributed_backend = "gloo"
+
+    distributed_utils.infer_init_method = infer_init_method

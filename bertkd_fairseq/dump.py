@@ -90,7 +90,10 @@ class TeacherDump:
             pad=self.pad,
         )
         logits = self.teacher(
-            *(torch.from_numpy(a).to(self.device) for a in (packed.tokens, packed.token_types, packed.masked))
+            *(
+                torch.from_numpy(a).to(self.device)
+                for a in (packed.tokens, packed.token_types, packed.masked)
+            )
         )
         return top_rows(logits, self.topk)
 

@@ -65,7 +65,9 @@ def bert_kd_loss(
     with torch.autocast(logits.device.type, enabled=False):
         kept = target.ne(ignore_index)  # (N,)
         compute_dtype = torch.promote_types(logits.dtype, torch.float32)
-        weights, has_teacher = teacher_weights(topk_logprobs.to(compute_dtype), temperature)  # (N, K), (N,)
+        weights, has_teacher = teacher_weights(
+            topk_logprobs.to(compute_dtype), temperature
+        )  # (N, K), (N,)
         has_teacher = has_teacher & kept
         share = has_teacher.to(compute_dtype) * alpha  # (N,) alpha of each row
         # fairseq spreads eps over the V - 1 wrong symbols, then adds the floor to the right one too.

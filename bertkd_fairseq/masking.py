@@ -16,7 +16,9 @@ MASK_RATE = 0.15
 _MIN_LENGTH_MESSAGE = "`length` must be at least 1 (EOS counts), but is {} instead."
 
 
-def random_masks(length: int, generator: np.random.Generator, rate: float = MASK_RATE) -> np.ndarray:
+def random_masks(
+    length: int, generator: np.random.Generator, rate: float = MASK_RATE
+) -> np.ndarray:
     """Draw the masked positions of one target for training (stage 1, paper section 3.1).
 
     Every token is masked with probability ``rate``, drawn again until at least one is.

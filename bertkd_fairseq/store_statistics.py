@@ -20,7 +20,9 @@ class StoreStatistics:
     tokens: int = 0
     without_teacher: int = 0
     eos: int = 0
-    gold_ranks: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (K + 1,), last: not kept
+    gold_ranks: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, dtype=np.int64)
+    )  # (K + 1,), last: not kept
     eos_correct: int = 0
     mass: float = 0.0
     entropy: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))

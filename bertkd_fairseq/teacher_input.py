@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
+_SHORTEST_SOURCE = 2  # one token and EOS
+
+
 @dataclass(frozen=True)
 class TeacherInput:
     """A batch of N pairs, S positions long.
@@ -34,12 +37,36 @@ def input_length(source_length: int, target_length: int) -> int:
     return 1 + source_length + target_length
 
 
+@dataclass(frozen=True)
+class FittedLengths:
+    """What becomes of pairs under a limit of positions, one entry a pair.
+
+    ``positions`` int: what the teacher reads (more than the limit where ``no_room``);
+    ``source_cut`` bool: the source loses its end; ``no_room`` bool: not even one source token would fit.
+    """
+
+    positions: np.ndarray
+    source_cut: np.ndarray
+    no_room: np.ndarray
+
+
+def fitted_lengths(
+    source_sizes: np.ndarray, target_sizes: np.ndarray, max_positions: int
+) -> FittedLengths:
+    """Return what :func:`fit_source` does to pairs of these lengths (pairs,), EOS counted in both."""
+    full = 1 + source_sizes + target_sizes
+    too_long = full > max_positions
+    no_room = too_long & (1 + _SHORTEST_SOURCE + target_sizes > max_positions)
+    positions = np.where(too_long & ~no_room, max_positions, full)
+    return FittedLengths(positions, too_long & ~no_room, no_room)
+
+
 def fit_source(source: np.ndarray, target_length: int, max_positions: int) -> np.ndarray | None:
     """Cut ``source`` (its EOS stays) so that the whole target fits; None if not even one source token would."""
     room = max_positions - input_length(0, target_length)
     if len(source) <= room:
         return source
-    if room < 2:
+    if room < _SHORTEST_SOURCE:
         return None
     return np.concatenate([source[: room - 1], source[-1:]])
 

@@ -218,7 +218,9 @@ class TopKStoreWriter:
             array = np.load(self.partial / f"{name}.npy", mmap_mode="r+")
             array[where] = getattr(rows, name)
             array.flush()
-        checksum = _checksum(*(np.load(self.partial / f"{n}.npy", mmap_mode="r")[where] for n in _ARRAYS))
+        checksum = _checksum(
+            *(np.load(self.partial / f"{n}.npy", mmap_mode="r")[where] for n in _ARRAYS)
+        )
         _write_durably(self._block_file(block), checksum)
 
     def finish(self, extra: Mapping[str, Any] | None = None) -> TopKStore:
@@ -228,11 +230,15 @@ class TopKStoreWriter:
         """
         missing = self.missing_blocks()
         if missing:
-            raise StoreError(must_be("missing blocks", 0, len(missing), "Run the same command again."))
+            raise StoreError(
+                must_be("missing blocks", 0, len(missing), "Run the same command again.")
+            )
         blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
         meta = {**self._plan, **(extra or {}), "block_checksums": blocks}
         meta["signature"] = signature(meta)
-        _write_durably(self.partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n")
+        _write_durably(
+            self.partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
+        )
         (self.partial / "plan.json").unlink()
         shutil.rmtree(self.partial / "blocks")
         self.partial.rename(self.path)
@@ -240,7 +246,9 @@ class TopKStoreWriter:
 
     def _open(self, sizes: np.ndarray) -> None:
         if self.path.exists():
-            raise ConfigurationError(f"{self.path} exists already. Use --force to dump it again, or another --dest.")
+            raise ConfigurationError(
+                f"{self.path} exists already. Use --force to dump it again, or another --dest."
+            )
         plan_file = self.partial / "plan.json"
         if plan_file.exists():
             self._check_same_plan(json.loads(plan_file.read_text()))
@@ -248,7 +256,9 @@ class TopKStoreWriter:
         (self.partial / "blocks").mkdir(parents=True, exist_ok=True)
         np.save(self.partial / "sizes.npy", sizes)
         for name, (shape, dtype) in self._layout.items():
-            np.lib.format.open_memmap(self.partial / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+            np.lib.format.open_memmap(
+                self.partial / f"{name}.npy", mode="w+", dtype=dtype, shape=shape
+            )
         _write_durably(plan_file, json.dumps(self._plan, indent=1))
 
     def _check_same_plan(self, begun: dict[str, Any]) -> None:
@@ -278,7 +288,9 @@ def remove_store(path: str | os.PathLike[str]) -> None:
         if not candidate.exists():
             continue
         if not any((candidate / name).exists() for name in ("meta.json", "plan.json")):
-            raise ConfigurationError(f"{candidate} is not a teacher store, so --force does not remove it.")
+            raise ConfigurationError(
+                f"{candidate} is not a teacher store, so --force does not remove it."
+            )
         shutil.rmtree(candidate)
 
 
@@ -312,10 +324,16 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads(meta_file.read_text())
         kind, version = meta["format"], meta["format_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{meta_file} is damaged ({error!r}). Dump it again with `bertkd dump-topk`.") from error
+        raise StoreError(
+            f"{meta_file} is damaged ({error!r}). Dump it again with `bertkd dump-topk`."
+        ) from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):
         raise StoreError(
-            must_be(f"format of {folder}", f"{FORMAT} version {FORMAT_VERSION}", f"{kind} version {version}")
+            must_be(
+                f"format of {folder}",
+                f"{FORMAT} version {FORMAT_VERSION}",
+                f"{kind} version {version}",
+            )
             + " Dump it again with this version of bertkd-fairseq."
         )
     return meta

@@ -57,7 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in every help line, the example as it is typed."""
+    """Defaults in every help line that has one, the example as it is typed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def _main_without_command(argv: list[str]) -> int:
@@ -70,6 +75,8 @@ def _main_without_command(argv: list[str]) -> int:
     if argv and argv[0] in ("-h", "--help"):
         print(usage)
         return 0
-    wrong = f"error: `COMMAND` must be one of the above, but is {argv[0]!r} instead." if argv else ""
+    wrong = (
+        f"error: `COMMAND` must be one of the above, but is {argv[0]!r} instead." if argv else ""
+    )
     print(f"{usage}\n\n{wrong}".rstrip(), file=sys.stderr)
     return EXIT_CODE

@@ -24,7 +24,7 @@ from bertkd_fairseq.errors import (
 from bertkd_fairseq.fingerprint import hash_files
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.teacher_input import input_length
+from bertkd_fairseq.teacher_input import fitted_lengths
 from bertkd_fairseq.topk_store import TopKStore, TopKStoreWriter, remove_store
 
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --dest topk --topk 8"
@@ -35,23 +35,36 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("data_bin", help="data-bin made by `bertkd prepare`")
-    parser.add_argument("--path", required=True, help="teacher checkpoint of fairseq-train --task bert_cmlm")
+    parser.add_argument(
+        "--path", required=True, help="teacher checkpoint of fairseq-train --task bert_cmlm"
+    )
     parser.add_argument("--dest", required=True, help="folder to create")
     parser.add_argument("--topk", type=int, default=8, help="entries to keep per token (paper: 8)")
     parser.add_argument("--split", default="train", help="split to dump")
     parser.add_argument(
-        "--num-masks", type=int, default=NUM_MASKS, help="masked copies of a pair, one position in so many each"
+        "--num-masks",
+        type=int,
+        default=NUM_MASKS,
+        help="masked copies of a pair, one position in so many each",
     )
-    parser.add_argument("--max-tokens", type=int, default=8192, help="positions a batch, padding included")
-    parser.add_argument("--block-size", type=int, default=2048, help="sentences a block: batches never cross one")
+    parser.add_argument(
+        "--max-tokens", type=int, default=8192, help="positions a batch, padding included"
+    )
+    parser.add_argument(
+        "--block-size", type=int, default=2048, help="sentences a block: batches never cross one"
+    )
     parser.add_argument(
         "--precision",
         choices=["fp32", "bf16", "fp16"],
         default="fp32",
         help="precision of the BERT body; its output layer is always fp32",
     )
-    parser.add_argument("--device", default=None, help="torch device; cuda if there is one, else cpu")
-    parser.add_argument("--force", action="store_true", help="replace DEST and what is left of an unfinished one")
+    parser.add_argument(
+        "--device", default=None, help="torch device; cuda if there is one, else cpu"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace DEST and what is left of an unfinished one"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the summary here too")
 
 
@@ -61,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     if args.force:
         remove_store(args.dest)
     elif Path(args.dest).exists():
-        raise ConfigurationError(f"{args.dest} exists already. Use --force to dump it again, or another --dest.")
+        raise ConfigurationError(
+            f"{args.dest} exists already. Use --force to dump it again, or another --dest."
+        )
     start = time.monotonic()
     teacher, task = load_teacher(args.path, args.data_bin)
     pairs = task.load_pairs(args.data_bin, args.split)
@@ -87,7 +102,9 @@ def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
     :raises BertKDError: if the file is missing, refused, or holds no teacher.
     """
     if not os.path.exists(path):
-        raise ConfigurationError(f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first.")
+        raise ConfigurationError(
+            f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
+        )
     # Importing the task applies compat and registers every part of the plugin.
     from fairseq import checkpoint_utils
 
@@ -120,17 +137,18 @@ def _check_options(args: argparse.Namespace) -> None:
 def _check_topk(topk: int, teacher: Any) -> None:
     choices = int((~teacher.never_predicted).sum())
     if topk > choices:
-        raise ConfigurationError(must_be("--topk", f"at most {choices}, the symbols of the dictionary", topk))
+        raise ConfigurationError(
+            must_be("--topk", f"at most {choices}, the symbols of the dictionary", topk)
+        )
 
 
-def _settings(args: argparse.Namespace, task: Any, pairs: Any, max_positions: int) -> dict[str, Any]:
+def _settings(
+    args: argparse.Namespace, task: Any, pairs: Any, max_positions: int
+) -> dict[str, Any]:
     """Return whatever determines the rows; a dump continues only where all of it is equal."""
     from bertkd_fairseq.data.alignment import data_hashes
 
-    # Lengths count EOS; at least one source token besides EOS must fit beside the target.
-    shortest = input_length(2, pairs.tgt_sizes)
-    full = input_length(pairs.src_sizes, pairs.tgt_sizes)
-    no_teacher = (shortest > max_positions) & (full > max_positions)
+    fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
     return {
         "split": args.split,
         "source_lang": task.cfg.source_lang,
@@ -140,8 +158,8 @@ def _settings(args: argparse.Namespace, task: Any, pairs: Any, max_positions: in
         "max_tokens": args.max_tokens,
         "max_positions": max_positions,
         "too_long": {
-            "source_cut": int(((full > max_positions) & ~no_teacher).sum()),
-            "no_teacher": int(no_teacher.sum()),
+            "source_cut": int(np.sum(fitted.source_cut)),
+            "no_teacher": int(np.sum(fitted.no_room)),
         },
         "teacher": {"sha256": hash_files([args.path]), "arch": "bert_cmlm_teacher"},
         "hashes": data_hashes(
@@ -157,7 +175,12 @@ def _settings(args: argparse.Namespace, task: Any, pairs: Any, max_positions: in
 
 
 def _fill(
-    writer: TopKStoreWriter, args: argparse.Namespace, teacher: Any, task: Any, pairs: Any, max_positions: int
+    writer: TopKStoreWriter,
+    args: argparse.Namespace,
+    teacher: Any,
+    task: Any,
+    pairs: Any,
+    max_positions: int,
 ) -> float:
     """Write every missing block and return target tokens per second."""
     import torch
@@ -183,7 +206,12 @@ def _fill(
     total = int(writer.offsets[-1])
     to_do = int(sum(np.sum(pairs.tgt_sizes[writer.block_sentences(block)]) for block in missing))
     if to_do < total:
-        log.info("continuing %s: %d of %d blocks are missing", writer.partial, len(missing), writer.num_blocks)
+        log.info(
+            "continuing %s: %d of %d blocks are missing",
+            writer.partial,
+            len(missing),
+            writer.num_blocks,
+        )
     with Progress("dump", total, "tokens", done=total - to_do) as progress:
         for block in missing:
             writer.write_block(block, dump.block(writer.block_sentences(block), progress.add))

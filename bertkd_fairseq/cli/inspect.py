@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("store", help="teacher store made by `bertkd dump-topk`")
     parser.add_argument("--data-bin", help="compare with the target tokens of this data-bin")
-    parser.add_argument("--verify", action="store_true", help="recompute the checksum of every block")
+    parser.add_argument(
+        "--verify", action="store_true", help="recompute the checksum of every block"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers here too")
 
 
@@ -64,7 +66,9 @@ def _statistics(store: TopKStore, data_bin: DataBin) -> dict[str, Any]:
 
     meta = store.meta
     source_lang, target_lang, split = meta["source_lang"], meta["target_lang"], meta["split"]
-    source, target = (Dictionary.load(str(data_bin.path / f"dict.{x}.txt")) for x in (source_lang, target_lang))
+    source, target = (
+        Dictionary.load(str(data_bin.path / f"dict.{x}.txt")) for x in (source_lang, target_lang)
+    )
     prefix = str(data_bin.path / f"{split}.{source_lang}-{target_lang}.{target_lang}")
     targets = data_utils.load_indexed_dataset(prefix, target)
     sizes = np.asarray(targets.sizes)

@@ -22,19 +22,31 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     """Options of ``--criterion bert_kd_label_smoothed_cross_entropy``, beside fairseq's own."""
 
     kd_alpha: float = field(
-        default=0.5, metadata={"help": "weight of the teacher's soft targets, 0 (plain) to 1 (paper, equation 5)"}
+        default=0.5,
+        metadata={
+            "help": "weight of the teacher's soft targets, 0 (plain) to 1 (paper, equation 5)"
+        },
     )
     kd_temperature: float = field(
-        default=10.0, metadata={"help": "temperature of the teacher's softmax, not of the student's (footnote 8)"}
+        default=10.0,
+        metadata={
+            "help": "temperature of the teacher's softmax, not of the student's (footnote 8)"
+        },
     )
     kd_topk: int = field(
-        default=0, metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"}
+        default=0,
+        metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"},
     )
 
 
-@register_criterion("bert_kd_label_smoothed_cross_entropy", dataclass=BertKDLabelSmoothedCrossEntropyConfig)
+@register_criterion(
+    "bert_kd_label_smoothed_cross_entropy", dataclass=BertKDLabelSmoothedCrossEntropyConfig
+)
 class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
-    """``alpha * KD + (1 - alpha) * label-smoothed cross-entropy``; without teacher rows, as in validation, the latter."""
+    """``alpha * KD + (1 - alpha) * label-smoothed cross-entropy``.
+
+    A batch without teacher rows, as in validation, gets the label-smoothed cross-entropy alone.
+    """
 
     def __init__(
         self,
@@ -52,9 +64,14 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             (not 0.0 <= kd_alpha <= 1.0, "--kd-alpha", "from 0 to 1", kd_alpha),
             (not kd_temperature > 0.0, "--kd-temperature", "above 0", kd_temperature),
             (kd_topk < 0, "--kd-topk", "at least 0", kd_topk),
-            (not 0.0 <= label_smoothing < 1.0, "--label-smoothing", "from 0 to below 1", label_smoothing),
+            (
+                not 0.0 <= label_smoothing < 1.0,
+                "--label-smoothing",
+                "from 0 to below 1",
+                label_smoothing,
+            ),
         ]
-        raise_all(must_be(*values) for is_wrong, *values in wrong if is_wrong)
+        raise_all(must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong)
         self.kd_alpha = kd_alpha
         self.kd_temperature = kd_temperature
 
@@ -80,13 +97,17 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             )
         return result.loss, sample_size, logging_output
 
-    def distill(self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any]) -> BertKDLoss:
+    def distill(
+        self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any]
+    ) -> BertKDLoss:
         """Flatten the batch to tokens and return its loss.
 
         :raises ConfigurationError: if the student has an adaptive softmax, which has no logits to distil into.
         """
         if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
-            raise ConfigurationError("the student must have a plain softmax. Remove --adaptive-softmax-cutoff.")
+            raise ConfigurationError(
+                "the student must have a plain softmax. Remove --adaptive-softmax-cutoff."
+            )
         logits = net_output[0]  # (N, T, V)
         target = model.get_targets(sample, net_output)  # type: ignore[operator]  # (N, T)
         ids = sample.get("teacher_ids")
@@ -114,7 +135,11 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log as fairseq does, and ``kd_loss`` in bits per token that has a teacher."""
         super().reduce_metrics(logging_outputs)
-        teacher_tokens = utils.item(sum(output.get("teacher_tokens", 0) for output in logging_outputs))
+        teacher_tokens = utils.item(
+            sum(output.get("teacher_tokens", 0) for output in logging_outputs)
+        )
         if teacher_tokens > 0:
             kd_loss = utils.item(sum(output.get("kd_loss", 0) for output in logging_outputs))
-            metrics.log_scalar("kd_loss", kd_loss / teacher_tokens / math.log(2), teacher_tokens, round=3)
+            metrics.log_scalar(
+                "kd_loss", kd_loss / teacher_tokens / math.log(2), teacher_tokens, round=3
+            )

@@ -39,13 +39,19 @@ def data_hashes(
     }
 
 
-def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, target_sizes: np.ndarray) -> list[str]:
+def mismatches(
+    store: TopKStore, hashes: dict[str, str], data_bin: str, target_sizes: np.ndarray
+) -> list[str]:
     """Return a message for everything in which the store and the data-bin differ."""
     expected: dict[str, Any] = store.meta["hashes"]
     problems = []
     if len(store) != len(target_sizes):
         problems.append(
-            must_be(f"number of sentences of {data_bin}", f"{len(store)} as in {store.path}", len(target_sizes))
+            must_be(
+                f"number of sentences of {data_bin}",
+                f"{len(store)} as in {store.path}",
+                len(target_sizes),
+            )
         )
     for key, what in _WHAT.items():
         if expected.get(key) != hashes[key]:
@@ -57,7 +63,9 @@ def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, target_s
                 )
             )
     if problems:
-        problems[-1] += " Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`."
+        problems[-1] += (
+            " Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`."
+        )
     return problems
 
 
@@ -65,5 +73,11 @@ def _binarized_files(data_bin: str, split: str, source_lang: str, target_lang: s
     for pair in (f"{source_lang}-{target_lang}", f"{target_lang}-{source_lang}"):
         prefix = os.path.join(data_bin, f"{split}.{pair}.")
         if os.path.exists(f"{prefix}{source_lang}.bin"):
-            return [f"{prefix}{lang}.{end}" for lang in (source_lang, target_lang) for end in ("bin", "idx")]
-    raise FileNotFoundError(f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}")
+            return [
+                f"{prefix}{lang}.{end}"
+                for lang in (source_lang, target_lang)
+                for end in ("bin", "idx")
+            ]
+    raise FileNotFoundError(
+        f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}"
+    )

@@ -9,7 +9,7 @@ import torch
 from fairseq.data import FairseqDataset, LanguagePairDataset
 
 from bertkd_fairseq.masking import random_masks, sentence_generator
-from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
+from bertkd_fairseq.teacher_input import fit_source, fitted_lengths, pack_pairs
 
 
 class CMLMDataset(FairseqDataset):
@@ -35,11 +35,10 @@ class CMLMDataset(FairseqDataset):
         self.max_positions = max_positions
         self.fixed_masks = fixed_masks
         self.epoch = 1
-        full = input_length(pairs.src_sizes, pairs.tgt_sizes)
-        # Only a target that leaves no room for any source stays too long, for fairseq to filter out.
-        shortest = input_length(2, pairs.tgt_sizes)
-        self.sizes = np.where(shortest > max_positions, full, np.minimum(full, max_positions))
-        self.num_shortened = int(((full > max_positions) & (shortest <= max_positions)).sum())
+        # What has no room even then stays too long, for fairseq to filter out.
+        fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
+        self.sizes = fitted.positions
+        self.num_shortened = int(np.sum(fitted.source_cut))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self.pairs.src[index].numpy()

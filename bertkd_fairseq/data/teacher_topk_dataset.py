@@ -36,7 +36,9 @@ class TeacherTopKDataset(BaseWrapperDataset):
         batch["teacher_ids"] = torch.zeros(shape, dtype=torch.long)
         batch["teacher_logprobs"] = torch.full(shape, float("-inf"), dtype=torch.float16)
         batch["teacher_ids"][tokens] = torch.from_numpy(ids[:, : self.topk].astype(np.int64))
-        batch["teacher_logprobs"][tokens] = torch.from_numpy(np.ascontiguousarray(logprobs[:, : self.topk]))
+        batch["teacher_logprobs"][tokens] = torch.from_numpy(
+            np.ascontiguousarray(logprobs[:, : self.topk])
+        )
         return batch
 
     @property
@@ -44,6 +46,8 @@ class TeacherTopKDataset(BaseWrapperDataset):
         """The pairs' own sizes."""
         return self.dataset.sizes
 
-    def filter_indices_by_size(self, indices: np.ndarray, max_sizes: Any) -> tuple[np.ndarray, list[int]]:
+    def filter_indices_by_size(
+        self, indices: np.ndarray, max_sizes: Any
+    ) -> tuple[np.ndarray, list[int]]:
         """Filter as the pairs do: source and target lengths apart."""
         return self.dataset.filter_indices_by_size(indices, max_sizes)

@@ -29,7 +29,9 @@ class BertCMLMTeacherConfig(FairseqDataclass):
 
     bert_model: Optional[str] = field(
         default=None,
-        metadata={"help": "pretrained BERT to start from: folder or hub name, in Hugging Face form"},
+        metadata={
+            "help": "pretrained BERT to start from: folder or hub name, in Hugging Face form"
+        },
     )
     dropout: Optional[float] = field(
         default=None, metadata={"help": "dropout of the BERT; its own configuration's if not given"}
@@ -38,10 +40,12 @@ class BertCMLMTeacherConfig(FairseqDataclass):
         default="sdpa", metadata={"help": "attention implementation of transformers: sdpa or eager"}
     )
     bert_config: Optional[str] = field(
-        default=None, metadata={"help": "set by training: the BERT's configuration as JSON, for the checkpoint"}
+        default=None,
+        metadata={"help": "set by training: the BERT's configuration as JSON, for the checkpoint"},
     )
     dictionary_hash: Optional[str] = field(
-        default=None, metadata={"help": "set by training: hash of the dictionary, for the checkpoint"}
+        default=None,
+        metadata={"help": "set by training: hash of the dictionary, for the checkpoint"},
     )
 
 
@@ -74,9 +78,11 @@ class BertCMLMTeacher(BaseFairseqModel):
         if cfg.bert_config is not None:
             check_same_dictionary(cfg.dictionary_hash, symbols)
             bert = _bert_from_config(json.loads(cfg.bert_config), cfg)
-            return cls(bert, len(symbols), cfg.dictionary_hash)
+            return cls(bert, len(symbols), dictionary_hash(symbols))
         if cfg.bert_model is None:
-            raise ConfigurationError("--bert-model must name a pretrained BERT (folder or hub name), but is missing.")
+            raise ConfigurationError(
+                "--bert-model must name a pretrained BERT (folder or hub name), but is missing."
+            )
         bert = _pretrained_bert(cfg)
         vocabulary = task.teacher_vocabulary()
         _check_same_tokenizer(bert, vocabulary, cfg.bert_model)
@@ -96,6 +102,8 @@ class BertCMLMTeacher(BaseFairseqModel):
         Shapes: ``tokens`` (N, S) fairseq ids, ``token_types`` (N, S), ``masked`` (N, S) bool with M true.
         """
         hidden = self.hidden_states(tokens, token_types, masked)  # (M, H)
+        # A dump in half precision keeps its output layer in float32, where logits need it.
+        hidden = hidden.to(self.output_projection.weight.dtype)
         logits = self.output_projection(self.transform(hidden))  # (M, V)
         return logits.masked_fill(self.never_predicted, float("-inf"))
 
@@ -159,11 +167,16 @@ def _pretrained_bert(cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
     if config.model_type != "bert":
         raise ConfigurationError(must_be("--bert-model", "a BERT", f"a {config.model_type}"))
     model, info = AutoModelForMaskedLM.from_pretrained(
-        cfg.bert_model, config=_with_options(config, cfg), output_loading_info=True, dtype=torch.float32
+        cfg.bert_model,
+        config=_with_options(config, cfg),
+        output_loading_info=True,
+        dtype=torch.float32,
     )
     fresh = sorted(key for key in info["missing_keys"] if "transform" in key)
     if fresh:
-        log.warning("%s has no MLM head: %s start from random values", cfg.bert_model, ", ".join(fresh))
+        log.warning(
+            "%s has no MLM head: %s start from random values", cfg.bert_model, ", ".join(fresh)
+        )
     return model
 
 
@@ -181,7 +194,9 @@ def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
     return config
 
 
-def _check_same_tokenizer(bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str) -> None:
+def _check_same_tokenizer(
+    bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str
+) -> None:
     embeddings = bert.get_input_embeddings().num_embeddings
     if int(vocabulary.rows[-1]) >= embeddings:
         raise ConfigurationError(

@@ -3,6 +3,7 @@
 from bertkd_fairseq import compat
 
 compat.apply()
+compat.join_torchrun_without_cuda()
 
 import bertkd_fairseq.criterions
 import bertkd_fairseq.data.encoders

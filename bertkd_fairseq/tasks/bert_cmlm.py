@@ -75,7 +75,9 @@ class BertCMLMTask(autocast.AutocastMixin, FairseqTask):
         )
         if source.symbols != target.symbols:
             raise DataError(
-                must_be("dictionaries of the data-bin", "one joined dictionary", "two different ones")
+                must_be(
+                    "dictionaries of the data-bin", "one joined dictionary", "two different ones"
+                )
             )
         log.info("dictionary: %d types", len(target))
         return cls(cfg, target)
@@ -94,7 +96,9 @@ class BertCMLMTask(autocast.AutocastMixin, FairseqTask):
             cfg.dictionary_hash = model.dictionary_hash
         return model
 
-    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
+    ) -> None:
         """Load a split with masks: random in training, fixed elsewhere."""
         paths = split_paths(self.cfg.data)
         training = split == self.cfg.train_subset

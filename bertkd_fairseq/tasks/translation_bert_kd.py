@@ -22,7 +22,8 @@ class TranslationBertKDConfig(TranslationConfig):
     """Options of ``--task translation_bert_kd``: those of ``translation`` and two more."""
 
     teacher_topk: Optional[str] = field(
-        default=None, metadata={"help": "teacher store made by `bertkd dump-topk`, read in training only"}
+        default=None,
+        metadata={"help": "teacher store made by `bertkd dump-topk`, read in training only"},
     )
     autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
 
@@ -43,7 +44,9 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
             self.distillation = cfg
         return super().build_criterion(cfg, from_checkpoint)
 
-    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
+    ) -> None:
         """Load a split; the training split with the store beside it.
 
         :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
@@ -59,11 +62,13 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
                 )
             return
         pairs = self.datasets[split]
-        store = self._open_store(pairs, split, epoch)
-        self.datasets[split] = TeacherTopKDataset(pairs, store, self.distillation.kd_topk or store.k)
+        store = self._open_store(self.cfg.teacher_topk, pairs, split, epoch)
+        self.datasets[split] = TeacherTopKDataset(
+            pairs, store, self.distillation.kd_topk or store.k
+        )
 
-    def _open_store(self, pairs: Any, split: str, epoch: int) -> TopKStore:
-        store = TopKStore.open(self.cfg.teacher_topk)
+    def _open_store(self, path: str, pairs: Any, split: str, epoch: int) -> TopKStore:
+        store = TopKStore.open(path)
         paths = split_paths(self.cfg.data)
         data_bin = paths[(epoch - 1) % len(paths)]
         hashes = data_hashes(

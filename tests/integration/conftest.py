@@ -25,7 +25,16 @@ STUDENT = (
     *("--optimizer", "adam", "--lr", 5e-3, "--label-smoothing", 0.1, "--max-tokens", 1000),
 )
 DISTILL = ("--task", "translation_bert_kd", "--criterion", "bert_kd_label_smoothed_cross_entropy")
-COMMON = ("--required-batch-size-multiple", 1, "--log-format", "json", "--log-interval", 1, "--seed", 3)
+COMMON = (
+    "--required-batch-size-multiple",
+    1,
+    "--log-format",
+    "json",
+    "--log-interval",
+    1,
+    "--seed",
+    3,
+)
 
 
 def train_command(data_bin: Path, *options: object) -> list[object]:
@@ -37,9 +46,8 @@ def torchrun(num_processes: int, command: Sequence[object]) -> list[object]:
     """Return the argv that runs a fairseq command in several processes on this CPU."""
     script = command[2]  # python -c SCRIPT
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python"]
-    options = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
     processes = ["--nproc-per-node", num_processes, sys.executable, "-c", script]
-    return [*launcher, *processes, *command[3:], *options]
+    return [*launcher, *processes, *command[3:], "--ddp-backend", "legacy_ddp"]
 
 
 def logged(output: str, kind: str = "train_inner") -> list[dict[str, float]]:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import BERTKD, run_command
+
+from tests.conftest import BERTKD, run_command
 
 REFERENCE = ["A man, alone.", "Two dogs run in the snow.", "It's a T-shirt!"] * 3
 WORDS = ["a man , al ##one .", "two dog ##s run in the snow .", "it 's a T ￭- ￭shirt !"] * 3

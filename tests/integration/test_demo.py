@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import BERTKD, run_command
+
+from tests.conftest import BERTKD, run_command
 
 DEMO = [*BERTKD, "demo", "--quick", "--dest", "demo"]
 

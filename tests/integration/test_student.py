@@ -14,7 +14,9 @@ from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, topk: Path) -> tuple[Path, str]:
+def student(
+    tmp_path_factory: pytest.TempPathFactory, data_bin: Path, topk: Path
+) -> tuple[Path, str]:
     """Folder of a distilled student, trained with BLEU validation and a data-loader worker, and its log."""
     save_dir = tmp_path_factory.mktemp("student")
     bleu = (
@@ -23,7 +25,16 @@ def student(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, topk: Path
         *("--eval-bleu-detok", "bertkd_moses"),
         *("--eval-bleu-detok-args", '{"undo_segmentation": true, "target_lang": "en"}'),
     )
-    options = ("--teacher-topk", topk, "--max-update", 20, "--num-workers", 2, "--save-dir", save_dir)
+    options = (
+        "--teacher-topk",
+        topk,
+        "--max-update",
+        20,
+        "--num-workers",
+        2,
+        "--save-dir",
+        save_dir,
+    )
     done = run_command(train_command(data_bin, *STUDENT, *DISTILL, *options, *bleu))
     return save_dir, done.stdout
 
@@ -37,7 +48,9 @@ def test_training_logs_the_parts_of_the_loss(student: tuple[Path, str]) -> None:
 def test_validation_has_no_teacher_and_chooses_by_bleu(student: tuple[Path, str]) -> None:
     valid = logged(student[1], "valid")[-1]
     assert "valid_kd_loss" not in valid
-    assert valid["valid_best_bleu"] == max(line["valid_bleu"] for line in logged(student[1], "valid"))
+    assert valid["valid_best_bleu"] == max(
+        line["valid_bleu"] for line in logged(student[1], "valid")
+    )
 
 
 @pytest.mark.parametrize("task", ["translation", "translation_bert_kd"])
@@ -48,11 +61,15 @@ def test_a_student_decodes_every_sentence_where_no_store_exists(
     options = ["--task", task, "--beam", 5, "--lenpen", 0.6, "--required-batch-size-multiple", 1]
     plugin = ["--user-dir", USER_DIR, "--bpe", "bert_wordpiece"]
     output = run_command([*generate, *options, *plugin], cwd="/").stdout
-    assert sorted(int(i) for i in re.findall(r"^D-(\d+)\t", output, re.MULTILINE)) == list(range(61))
+    assert sorted(int(i) for i in re.findall(r"^D-(\d+)\t", output, re.MULTILINE)) == list(
+        range(61)
+    )
     assert not re.findall(r"^D-.*(##|￭)", output, re.MULTILINE)
 
 
-def test_alpha_zero_trains_exactly_as_fairseqs_criterion(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+def test_alpha_zero_trains_exactly_as_fairseqs_criterion(
+    tmp_path: Path, data_bin: Path, topk: Path
+) -> None:
     # No dropout, so that both see the same network; three updates, so that gradients count too.
     options = (*STUDENT, "--dropout", 0, "--max-update", 3, "--disable-validation", "--no-save")
     theirs = ("--task", "translation", "--criterion", "label_smoothed_cross_entropy")
@@ -62,11 +79,25 @@ def test_alpha_zero_trains_exactly_as_fairseqs_criterion(tmp_path: Path, data_bi
     assert len(plain) == len(distilled) == 3
     for first, second in zip(plain, distilled, strict=True):
         for key in ("loss", "nll_loss", "gnorm", "num_updates"):
-            assert second[key] == pytest.approx(first[key], abs=1.1e-3), key  # the last printed digit
+            assert second[key] == pytest.approx(first[key], abs=1.1e-3), (
+                key
+            )  # the last printed digit
 
 
-def test_two_processes_equal_one_with_update_freq(tmp_path: Path, data_bin: Path, topk: Path) -> None:
-    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--dropout", 0, "--max-update", 4, "--no-save")
+def test_two_processes_equal_one_with_update_freq(
+    tmp_path: Path, data_bin: Path, topk: Path
+) -> None:
+    options = (
+        *STUDENT,
+        *DISTILL,
+        "--teacher-topk",
+        topk,
+        "--dropout",
+        0,
+        "--max-update",
+        4,
+        "--no-save",
+    )
     one = run_command(train_command(data_bin, *options, "--update-freq", 2)).stdout
     two = run_command(torchrun(2, train_command(data_bin, *options))).stdout
     for first, second in zip(logged(one), logged(two), strict=True):
@@ -120,7 +151,9 @@ def test_a_store_of_other_sentences_is_refused(tmp_path: Path, data_bin: Path, t
     shutil.copytree(data_bin, other)
     for end in ("bin", "idx"):  # the training split is the validation split now
         for lang in ("src", "tgt"):
-            shutil.copy(other / f"valid.src-tgt.{lang}.{end}", other / f"train.src-tgt.{lang}.{end}")
+            shutil.copy(
+                other / f"valid.src-tgt.{lang}.{end}", other / f"train.src-tgt.{lang}.{end}"
+            )
     code, message = start(other, "--teacher-topk", topk)
     hashes = json.loads((topk / "meta.json").read_text())["hashes"]
     assert code == 2
@@ -135,7 +168,9 @@ def test_a_store_of_other_sentences_is_refused(tmp_path: Path, data_bin: Path, t
     )
 
 
-def test_a_store_of_another_dictionary_is_refused(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+def test_a_store_of_another_dictionary_is_refused(
+    tmp_path: Path, data_bin: Path, topk: Path
+) -> None:
     other = tmp_path / "data-bin"
     shutil.copytree(data_bin, other)
     for name in ("dict.src.txt", "dict.tgt.txt"):

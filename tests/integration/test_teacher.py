@@ -30,7 +30,9 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return torch.load(checkpoint, map_location="cpu")["model"]
 
 
-def test_teacher_learns_and_logs_masked_accuracy(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
+def test_teacher_learns_and_logs_masked_accuracy(
+    tmp_path: Path, data_bin: Path, tiny_bert: Path
+) -> None:
     options = ("--bert-model", tiny_bert, "--max-update", 30, "--save-dir", tmp_path)
     output = run_command(train_command(data_bin, *TEACHER, *options)).stdout
     valid = logged(output, "valid")
@@ -55,7 +57,9 @@ def test_resume_in_mid_epoch_equals_an_uninterrupted_run(
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
 
 
-def test_two_processes_see_the_same_masks_as_one(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
+def test_two_processes_see_the_same_masks_as_one(
+    tmp_path: Path, data_bin: Path, tiny_bert: Path
+) -> None:
     """One process with --update-freq 2 equals two processes: masks belong to sentences, not to workers."""
     options = (*TEACHER, "--bert-model", tiny_bert, "--dropout", 0, "--max-update", 4)
     one = run_command(
@@ -80,7 +84,17 @@ def test_the_checkpoint_loads_without_the_pretrained_folder(
     moved = tmp_path / "moved"
     shutil.copytree(data_bin, moved)
     checkpoint = tmp_path / "teacher" / "checkpoint_best.pt"
-    command = [*BERTKD, "dump-topk", moved, "--path", checkpoint, "--dest", tmp_path / "topk", "--topk", 4]
+    command = [
+        *BERTKD,
+        "dump-topk",
+        moved,
+        "--path",
+        checkpoint,
+        "--dest",
+        tmp_path / "topk",
+        "--topk",
+        4,
+    ]
     run_command(command, cwd="/")
     for name in ("ids.npy", "logprobs.npy", "log_tail.npy", "sizes.npy"):
         assert (tmp_path / "topk" / name).read_bytes() == (topk / name).read_bytes(), name
@@ -99,14 +113,18 @@ def test_dump_is_aligned_with_the_data_bin(data_bin: Path, topk: Path) -> None:
     never = [dictionary.bos(), dictionary.pad()]
     assert not np.isin(store.ids, never).any()
     assert (np.diff(store.logprobs.astype(np.float32), axis=1) <= 0).all()
-    mass = np.exp(store.logprobs.astype(np.float64)).sum(1) + np.exp(store.log_tail.astype(np.float64))
+    mass = np.exp(store.logprobs.astype(np.float64)).sum(1) + np.exp(
+        store.log_tail.astype(np.float64)
+    )
     np.testing.assert_allclose(mass, 1, atol=4e-3)  # five float16 logarithms
     # The teacher knows where a target ends: EOS is its answer at nearly every last position.
     last = store.ids[store.offsets[1:] - 1, 0]
     assert (last == dictionary.eos()).mean() > 0.9
 
 
-def test_a_killed_dump_continues_to_the_same_store(tmp_path: Path, data_bin: Path, teacher: Path) -> None:
+def test_a_killed_dump_continues_to_the_same_store(
+    tmp_path: Path, data_bin: Path, teacher: Path
+) -> None:
     dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--topk", 4, "--block-size", 25]
     run_command([*dump, "--dest", tmp_path / "whole"])
     blocks = tmp_path / "topk.partial" / "blocks"
@@ -121,8 +139,20 @@ def test_a_killed_dump_continues_to_the_same_store(tmp_path: Path, data_bin: Pat
         assert (tmp_path / "topk" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_precision_bf16_changes_little(tmp_path: Path, data_bin: Path, teacher: Path, topk: Path) -> None:
-    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", tmp_path / "topk", "--topk", 4]
+def test_precision_bf16_changes_little(
+    tmp_path: Path, data_bin: Path, teacher: Path, topk: Path
+) -> None:
+    command = [
+        *BERTKD,
+        "dump-topk",
+        data_bin,
+        "--path",
+        teacher,
+        "--dest",
+        tmp_path / "topk",
+        "--topk",
+        4,
+    ]
     run_command([*command, "--precision", "bf16"])
     exact, rounded = TopKStore.open(topk), TopKStore.open(tmp_path / "topk")
     assert rounded.meta["precision"] == "bf16"
@@ -157,7 +187,14 @@ def test_wrong_options_of_the_dump(
 
 
 def test_a_students_checkpoint_is_no_teacher(tmp_path: Path, data_bin: Path) -> None:
-    options = ("--task", "translation", "--criterion", "label_smoothed_cross_entropy", "--max-update", 1)
+    options = (
+        "--task",
+        "translation",
+        "--criterion",
+        "label_smoothed_cross_entropy",
+        "--max-update",
+        1,
+    )
     run_command(train_command(data_bin, *STUDENT, *options, "--save-dir", tmp_path / "student"))
     checkpoint = tmp_path / "student" / "checkpoint_last.pt"
     command = [*BERTKD, "dump-topk", data_bin, "--path", checkpoint, "--dest", tmp_path / "topk"]
@@ -174,4 +211,3 @@ def test_a_teacher_needs_a_pretrained_bert(tmp_path: Path, data_bin: Path) -> No
     assert done.stderr.splitlines()[-1] == (
         "error: --bert-model must name a pretrained BERT (folder or hub name), but is missing."
     )
-

@@ -22,7 +22,9 @@ def test_top_rows_against_a_full_softmax_in_float64() -> None:
         best = np.argsort(-p, kind="stable")[:8]
         assert rows.ids[row].tolist() == best.tolist()
         # Half of float16's last place at most, and float32's own error.
-        np.testing.assert_allclose(rows.logprobs[row], np.log(p[best]), rtol=2**-11 + 1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            rows.logprobs[row], np.log(p[best]), rtol=2**-11 + 1e-6, atol=1e-6
+        )
         tail = np.delete(p, best).sum()
         np.testing.assert_allclose(rows.log_tail[row], np.log(tail), rtol=2**-11 + 1e-6)
 
@@ -53,7 +55,9 @@ sentence = st.lists(st.integers(3, 16), max_size=11).map(lambda ids: np.array([*
     max_tokens=st.integers(1, 80),
     num_masks=st.integers(1, 8),
 )
-def test_rows_are_the_teachers_answers_in_data_order(pairs, max_tokens: int, num_masks: int) -> None:
+def test_rows_are_the_teachers_answers_in_data_order(
+    pairs, max_tokens: int, num_masks: int
+) -> None:
     heard = []
     dump = TeacherDump(
         EchoTeacher(),

@@ -60,7 +60,9 @@ def batch(
     logits = (3 * torch.randn(rows, symbols, generator=generator, dtype=torch.float64)).to(dtype)
     target = torch.randint(2, symbols, (rows,), generator=generator)
     target[::4] = PAD
-    teacher = torch.randn(rows, symbols, generator=generator, dtype=torch.float64).mul(2).log_softmax(1)
+    teacher = (
+        torch.randn(rows, symbols, generator=generator, dtype=torch.float64).mul(2).log_softmax(1)
+    )
     logprobs, ids = teacher.topk(k, dim=1) if k else (teacher[:, :0], target.new_empty(rows, 0))
     return logits, target, ids, logprobs
 
@@ -111,7 +113,6 @@ def test_without_alpha_it_is_fairseqs_label_smoothed_loss(dtype: torch.dtype) ->
 
 
 def test_without_a_teacher_tokens_keep_their_full_hard_label() -> None:
-    logits, target, _, _ = batch()
     nothing = batch(k=0)
     result = run(nothing, alpha=0.7)
     torch.testing.assert_close(result.loss, run(nothing, alpha=0.0).loss, rtol=1e-14, atol=0)
@@ -142,7 +143,10 @@ def test_all_padding_gives_zero_loss_and_gradient() -> None:
 @given(seed=st.integers(0, 10_000), shift=st.floats(-50, 50))
 def test_a_constant_added_to_a_row_of_the_teacher_changes_nothing(seed: int, shift: float) -> None:
     logits, target, ids, logprobs = batch(seed)
-    first, second = run((logits, target, ids, logprobs)), run((logits, target, ids, logprobs + shift))
+    first, second = (
+        run((logits, target, ids, logprobs)),
+        run((logits, target, ids, logprobs + shift)),
+    )
     torch.testing.assert_close(first.loss, second.loss, rtol=1e-11, atol=1e-11)
 
 
@@ -162,7 +166,9 @@ def test_order_of_rows_and_entries_and_more_padding_change_nothing(seed: int) ->
     )
     first, second = run((logits, target, ids, logprobs)), run(moved)
     for name in ("loss", "kd_loss", "nll_loss"):
-        torch.testing.assert_close(getattr(first, name), getattr(second, name), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            getattr(first, name), getattr(second, name), rtol=1e-12, atol=1e-12
+        )
     assert int(first.teacher_tokens) == int(second.teacher_tokens)
 
 
@@ -177,7 +183,9 @@ def test_half_precision_logits_are_worked_on_in_float32(dtype: torch.dtype) -> N
     result.loss.backward()
     reference.loss.backward()
     # Only the gradient's own rounding is left.
-    torch.testing.assert_close(logits.grad.double(), exact.grad.to(dtype).double(), rtol=2**-7, atol=1e-6)
+    torch.testing.assert_close(
+        logits.grad.double(), exact.grad.to(dtype).double(), rtol=2**-7, atol=1e-6
+    )
 
 
 def test_rows_are_worked_on_in_slices_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +228,13 @@ def test_shapes_that_do_not_agree_are_named() -> None:
     logits, target, ids, logprobs = batch()
     with pytest.raises(ValueError) as error:
         run((logits, target, ids[:5], logprobs))
-    assert str(error.value) == "`topk_ids` and `topk_logprobs` must both be (9, K), but are (5, 4) and (9, 4) instead."
+    assert (
+        str(error.value)
+        == "`topk_ids` and `topk_logprobs` must both be (9, K), but are (5, 4) and (9, 4) instead."
+    )
     with pytest.raises(ValueError) as error:
         run((logits, target[:5], ids, logprobs))
-    assert str(error.value) == "`logits` and `target` must be (N, V) and (N,), but are (9, 23) and (5,) instead."
+    assert (
+        str(error.value)
+        == "`logits` and `target` must be (N, V) and (N,), but are (9, 23) and (5,) instead."
+    )

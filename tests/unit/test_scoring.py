@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.scoring import compare_systems, format_table, read_system
+from tests.conftest import run_command
 
 RAW = ["A man, alone.", "Two dogs run.", "It's a T-shirt!"]
 WORDS = ["A man , alone .", "Two dogs run .", "It 's a T-shirt !"]

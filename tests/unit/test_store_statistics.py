@@ -33,7 +33,9 @@ def test_statistics_against_a_naive_count() -> None:
     assert summary["accuracy"] == round(100 * np.mean([ids[r, 0] == gold[r] for r in rows]), 2)
     assert summary["gold_in_top_k"] == round(100 * np.mean([gold[r] in ids[r] for r in rows]), 2)
     assert summary["eos_accuracy"] == round(100 * np.mean([ids[r, 0] == EOS for r in eos_rows]), 2)
-    assert summary["mass_in_top_k"] == round(100 * np.mean([np.exp(kept[r]).sum() for r in rows]), 2)
+    assert summary["mass_in_top_k"] == round(
+        100 * np.mean([np.exp(kept[r]).sum() for r in rows]), 2
+    )
     assert sum(summary["gold_rank_counts"]) == len(rows)
     for temperature in TEMPERATURES:
         tops, entropies = [], []

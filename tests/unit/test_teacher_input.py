@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
+from bertkd_fairseq.teacher_input import fit_source, fitted_lengths, input_length, pack_pairs
 
 BOS, PAD, EOS = 0, 1, 2
 sentence = st.lists(st.integers(3, 50), max_size=8).map(lambda ids: np.array([*ids, EOS]))
@@ -14,7 +14,10 @@ sentence = st.lists(st.integers(3, 50), max_size=8).map(lambda ids: np.array([*i
 
 @given(pairs=st.lists(st.tuples(sentence, sentence), min_size=1, max_size=5), data=st.data())
 def test_packing_follows_its_definition(pairs, data) -> None:
-    masks = [np.array(data.draw(st.lists(st.booleans(), min_size=len(t), max_size=len(t)))) for _, t in pairs]
+    masks = [
+        np.array(data.draw(st.lists(st.booleans(), min_size=len(t), max_size=len(t))))
+        for _, t in pairs
+    ]
     packed = pack_pairs([s for s, _ in pairs], [t for _, t in pairs], masks, bos=BOS, pad=PAD)
     answers = []
     for row, ((source, target), mask) in enumerate(zip(pairs, masks, strict=True)):
@@ -22,14 +25,22 @@ def test_packing_follows_its_definition(pairs, data) -> None:
         assert len(whole) == input_length(len(source), len(target))
         rest = packed.tokens.shape[1] - len(whole)
         assert packed.tokens[row].tolist() == whole + [PAD] * rest
-        assert packed.token_types[row].tolist() == [0] * (1 + len(source)) + [1] * len(target) + [0] * rest
-        assert packed.masked[row].tolist() == [False] * (1 + len(source)) + mask.tolist() + [False] * rest
+        assert (
+            packed.token_types[row].tolist()
+            == [0] * (1 + len(source)) + [1] * len(target) + [0] * rest
+        )
+        assert (
+            packed.masked[row].tolist()
+            == [False] * (1 + len(source)) + mask.tolist() + [False] * rest
+        )
         answers += target[mask].tolist()
     assert packed.answers.tolist() == answers
 
 
 @given(source=sentence, target_length=st.integers(1, 20), max_positions=st.integers(3, 30))
-def test_a_fitted_source_is_a_prefix_with_its_eos(source, target_length: int, max_positions: int) -> None:
+def test_a_fitted_source_is_a_prefix_with_its_eos(
+    source, target_length: int, max_positions: int
+) -> None:
     fitted = fit_source(source, target_length, max_positions)
     room = max_positions - 1 - target_length
     if fitted is None:
@@ -40,3 +51,18 @@ def test_a_fitted_source_is_a_prefix_with_its_eos(source, target_length: int, ma
     assert fitted[:-1].tolist() == source[: len(fitted) - 1].tolist()
     # Nothing is cut without need.
     assert len(fitted) == min(len(source), room)
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=8),
+    max_positions=st.integers(3, 24),
+)
+def test_fitted_lengths_say_what_fit_source_does(lengths, max_positions: int) -> None:
+    sources = [np.array([*[5] * (source - 1), EOS]) for source, _ in lengths]
+    fitted = fitted_lengths(*np.array(lengths).T, max_positions)
+    for row, (source, (_, target_length)) in enumerate(zip(sources, lengths, strict=True)):
+        kept = fit_source(source, target_length, max_positions)
+        assert fitted.no_room[row] == (kept is None)
+        assert fitted.source_cut[row] == (kept is not None and len(kept) < len(source))
+        read = source if kept is None else kept
+        assert fitted.positions[row] == input_length(len(read), target_length)

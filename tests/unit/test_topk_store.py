@@ -84,7 +84,9 @@ def test_round_trip(
     ("num_symbols", "dtype", "size"),
     [(256, "uint8", 26), (257, "uint16", 34), (65_536, "uint16", 34), (65_537, "uint32", 50)],
 )
-def test_ids_take_the_smallest_type(tmp_path: Path, num_symbols: int, dtype: str, size: int) -> None:
+def test_ids_take_the_smallest_type(
+    tmp_path: Path, num_symbols: int, dtype: str, size: int
+) -> None:
     writer = make_writer(tmp_path / "topk", k=8, num_symbols=num_symbols)
     fill(writer, num_symbols, k=8)
     assert writer.finish().ids.dtype == np.dtype(dtype)
@@ -120,7 +122,10 @@ def test_an_interrupted_dump_continues_with_the_missing_blocks(tmp_path: Path) -
     first.write_block(1, written[1])
     with pytest.raises(StoreError) as error:
         first.finish()
-    assert str(error.value) == "`missing blocks` must be 0, but is 2 instead. Run the same command again."
+    assert (
+        str(error.value)
+        == "`missing blocks` must be 0, but is 2 instead. Run the same command again."
+    )
     with pytest.raises(StoreError, match="is an unfinished one: run the same"):
         TopKStore.open(tmp_path / "topk")
     again = make_writer(tmp_path / "topk")
@@ -148,14 +153,20 @@ def test_a_complete_store_is_never_overwritten(tmp_path: Path) -> None:
     writer.finish()
     with pytest.raises(ConfigurationError) as error:
         make_writer(tmp_path / "topk")
-    assert str(error.value) == f"{tmp_path}/topk exists already. Use --force to dump it again, or another --dest."
+    assert (
+        str(error.value)
+        == f"{tmp_path}/topk exists already. Use --force to dump it again, or another --dest."
+    )
 
 
 def test_remove_store_removes_stores_only(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     with pytest.raises(ConfigurationError) as error:
         remove_store(tmp_path / "thesis")
-    assert str(error.value) == f"{tmp_path}/thesis is not a teacher store, so --force does not remove it."
+    assert (
+        str(error.value)
+        == f"{tmp_path}/thesis is not a teacher store, so --force does not remove it."
+    )
     make_writer(tmp_path / "topk")
     remove_store(tmp_path / "topk")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]

@@ -6,10 +6,10 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import BERTKD, run_command
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.training_log import Point, curve, plot, read_log, write_csv
+from tests.conftest import BERTKD, run_command
 
 _AT = "2026-01-01 00:00:00 | INFO |"
 

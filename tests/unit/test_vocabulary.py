@@ -28,7 +28,9 @@ def test_every_symbol_reads_the_row_of_its_piece() -> None:
 
 
 def test_only_rows_in_use_are_kept() -> None:
-    assert [PIECES[row] for row in build().rows] == [p for p in PIECES if not p.startswith("unused")]
+    assert [PIECES[row] for row in build().rows] == [
+        p for p in PIECES if not p.startswith("unused")
+    ]
 
 
 def test_specials_that_never_occur_in_a_target_are_never_predicted() -> None:
@@ -46,6 +48,8 @@ def test_a_tokenizer_without_berts_specials_is_refused() -> None:
 
 
 def test_the_hash_depends_on_symbols_and_order() -> None:
-    hashes = {dictionary_hash(symbols) for symbols in (["a", "b"], ["b", "a"], ["ab"], ["a", "b", "c"])}
+    hashes = {
+        dictionary_hash(symbols) for symbols in (["a", "b"], ["b", "a"], ["ab"], ["a", "b", "c"])
+    }
     assert len(hashes) == 4
     assert dictionary_hash(["a", "b"]) == dictionary_hash(["a", "b"])
