@@ -225,6 +225,8 @@ def train_tiny_bert(
         num_attention_heads=hidden // 32,
         intermediate_size=4 * hidden,
         max_position_embeddings=128,
+        # BERT's own 0.02 suits widths of 768; so narrow a model would learn nothing for a long time.
+        initializer_range=hidden**-0.5,
         pad_token_id=tokenizer.token_to_id("[PAD]"),
     )
     model = BertForMaskedLM(config)

@@ -14,6 +14,8 @@ stage() {
     local name=$1 log=$WORK/logs/$1.log done_file=$WORK/$1.done start=$SECONDS command code=0
     shift
     printf -v command '%q ' "$@"
+    # WORK by name, so that a copy of the folder is still complete.
+    command=${command//"$WORK"/'$WORK'}
     if [[ -f $done_file ]]; then
         [[ $(<"$done_file") == "$command" ]] ||
             fail "$name is complete in $WORK, but with other settings (see $done_file)." \

@@ -22,7 +22,7 @@ from typing import Any
 import bertkd_fairseq
 from bertkd_fairseq.errors import BertKDError, ConfigurationError
 from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
-from bertkd_fairseq.training_log import curve, read_log
+from bertkd_fairseq.training_log import read_log
 
 EXAMPLE = "bertkd demo --dest demo"
 
@@ -115,7 +115,7 @@ def plan(dest: Path, sizes: Sizes, seed: int) -> list[Stage]:
     compare = [*bertkd, "compare", "--data-bin", data_bin, "--resamples", str(sizes.resamples)]
     curves = [*bertkd, "curves", "--force", "--dest", str(dest / "curves.png")]
     for name in ("plain", "distilled"):
-        compare += ["--system", f"{name}={dest / name}.out"]
+        compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
         curves += ["--run", f"{name}={_log(dest, name)}"]
     compare += ["--json", str(dest / "scores.json")]
     curves += ["--run", f"teacher={_log(dest, 'teacher')}", "--title", "bertkd demo"]
@@ -145,7 +145,7 @@ def _log(dest: Path, name: str) -> Path:
     return dest / "logs" / f"{name}.log"
 
 
-def _train(dest: Path, name: str, seed: int, updates: int, metric: str) -> list[str]:
+def _train(dest: Path, name: str, seed: int, updates: int) -> list[str]:
     """Return what both stages of training share."""
     every = str(max(1, updates // 5))
     return [
@@ -156,14 +156,13 @@ def _train(dest: Path, name: str, seed: int, updates: int, metric: str) -> list[
         "--validate-interval", "100000", "--validate-interval-updates", every,
         "--save-interval", "100000", "--save-interval-updates", every,
         "--keep-interval-updates", "1", "--no-epoch-checkpoints",
-        "--best-checkpoint-metric", metric, "--maximize-best-checkpoint-metric",
     ]  # fmt: skip
 
 
 def _teacher(dest: Path, bert: str, sizes: Sizes, seed: int) -> list[str]:
     updates = sizes.teacher_updates
     return [
-        *_train(dest, "teacher", seed, updates, "masked_accuracy"),
+        *_train(dest, "teacher", seed, updates),
         "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher", "--bert-model", bert,
         "--criterion", "bert_cmlm_cross_entropy", "--attention", "eager",
         "--optimizer", "bert_adamw", "--clip-norm", "1.0", "--lr", "2e-3",
@@ -180,26 +179,30 @@ def _student(dest: Path, name: str, sizes: Sizes, seed: int, criterion: list[str
         shape += [f"--{side}-layers", "2", f"--{side}-embed-dim", "128"]
         shape += [f"--{side}-ffn-embed-dim", "256", f"--{side}-attention-heads", "4"]
     return [
-        *_train(dest, name, seed, sizes.student_updates, "bleu"),
+        *_train(dest, name, seed, sizes.student_updates),
         "--task", "translation_bert_kd", "--arch", "transformer_iwslt_de_en", *shape,
         "--criterion", *criterion, "--label-smoothing", "0.1",
         "--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "3e-3",
         "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "150", "--max-tokens", "2048",
+        "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric",
         "--eval-bleu", "--eval-bleu-args", json.dumps(greedy),
         "--eval-bleu-detok", "bertkd_moses", "--eval-bleu-detok-args", json.dumps(detok),
     ]  # fmt: skip
 
 
 def _generate(dest: Path, name: str) -> Stage:
-    """Translate the test split; the shell-like redirection to a file is :func:`_run_stage`'s."""
+    """Translate the test split."""
     argv = [
         sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
         "--user-dir", str(PACKAGE), "--path", _best(dest / name), "--gen-subset", "test",
         "--beam", "5", "--lenpen", "0.6", "--max-len-a", "1.2", "--max-len-b", "10",
         "--max-tokens", "8000", "--required-batch-size-multiple", "1", "--num-workers", "0",
         "--bpe", "bert_wordpiece", "--tokenizer", "bertkd_moses", "--log-format", "none",
+        "--results-path", str(dest / name),
     ]  # fmt: skip
-    return Stage(f"{name}.out", f"fairseq-generate: {name}", argv, dest / f"{name}.out")
+    return Stage(
+        f"translate-{name}", f"fairseq-generate: {name}", argv, dest / name / "generate-test.txt"
+    )
 
 
 def _make_folder(dest: Path, force: bool) -> None:
@@ -251,25 +254,18 @@ def _run_command(stage: Stage, dest: Path) -> int:
         paths = (str(PACKAGE.parent), env.get("PYTHONPATH"))
         env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     path = _log(dest, stage.name)
-    output = stage.result.with_suffix(".partial") if stage.result.suffix == ".out" else None
     # A changed command must not continue from the checkpoints of another.
     if stage.result.suffix == ".pt":
         shutil.rmtree(stage.result.parent, ignore_errors=True)
     with path.open("w", encoding="utf-8") as log_file:
         log_file.write(f"$ {shlex.join(stage.argv)}\n")
         log_file.flush()
-        with open(output or os.devnull, "w", encoding="utf-8") as out_file:
-            process = subprocess.Popen(
-                stage.argv, stdout=out_file if output else log_file, stderr=log_file, env=env
-            )
-            while process.poll() is None:
-                try:
-                    process.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    _show_progress(path)
-    if output and not process.returncode:
-        output.rename(stage.result)
-    return process.returncode
+        process = subprocess.Popen(stage.argv, stdout=log_file, stderr=log_file, env=env)
+        while True:
+            try:
+                return process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                _show_progress(path)
 
 
 def _show_progress(path: Path) -> None:
@@ -279,11 +275,12 @@ def _show_progress(path: Path) -> None:
 
 
 def _results(dest: Path) -> dict[str, Any]:
-    teacher = read_log(_log(dest, "teacher"))
+    valid = [point for point in read_log(_log(dest, "teacher")) if point.split == "valid"]
+    best = min(valid, key=lambda point: point.values["loss"])
     return {
         "scores": json.loads((dest / "scores.json").read_text("utf-8")),
         "dump": json.loads((dest / "topk.json").read_text("utf-8")),
-        "teacher": {"masked_accuracy": max(curve(teacher, "valid", "masked_accuracy")[1])},
+        "teacher": {key: best.values[key] for key in ("masked_accuracy", "ppl")},
         "curves": str(dest / "curves.png"),
     }
 
@@ -297,14 +294,15 @@ def _write_json(path: Path, value: object) -> None:
 def _summary(results: dict[str, Any], dest: Path) -> str:
     """Return the tables that the demo ends with."""
     seconds = results["seconds"]
-    lines = [f"{'stage':<14}  seconds", *(f"{n:<14}  {s:7.1f}" for n, s in seconds.items())]
-    lines += [f"{'all':<14}  {sum(seconds.values()):7.1f}", ""]
+    lines = [f"{'stage':<19}  seconds", *(f"{n:<19}  {s:7.1f}" for n, s in seconds.items())]
+    lines += [f"{'all':<19}  {sum(seconds.values()):7.1f}", ""]
     compared = _log(dest, "compare").read_text("utf-8").splitlines()
     header = next(i for i, line in enumerate(compared) if line.startswith("system"))
     lines += [*compared[header:], ""]
-    accuracy, dump = results["teacher"]["masked_accuracy"], results["dump"]
+    teacher, dump = results["teacher"], results["dump"]
     lines += [
-        f"teacher: masked accuracy {accuracy:.1f}% on valid, the closing token apart",
+        f"teacher on valid: masked accuracy {teacher['masked_accuracy']:.1f}% (the closing token "
+        f"apart), perplexity {teacher['ppl']:.2f}",
         f"dump: {dump['bytes_per_token']} bytes a token, {dump['tokens']} tokens",
         f"curves: {results['curves']}",
         f"all numbers: {dest / 'demo.json'}",

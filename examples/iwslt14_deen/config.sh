@@ -3,12 +3,12 @@
 
 # What goes in and where everything comes out.
 : "${DATA:?must name the folder with train, valid and test .de and .en (or .de.gz, .en.gz)}"
-BERT=${BERT:-bert-base-multilingual-cased}          # section 4.1; hub name or folder
+BERT=${BERT:-bert-base-multilingual-cased}          # the paper's; hub name or folder
 WORK=${WORK:-$PWD/work/iwslt14_deen}
 SRC=${SRC:-de}
 TGT=${TGT:-en}
 SEED=${SEED:-1}
-# Section 4.1, as fairseq's recipe: lowercased; cleaning ratio 1.5, 1 to 175 tokens (prepare's defaults).
+# As the paper's De-En text: lowercased; cleaning ratio 1.5, 1 to 175 tokens (prepare's defaults).
 PREPARE_EXTRA=${PREPARE_EXTRA---lowercase}
 
 # Stage 1: the teacher (appendix A).
@@ -19,11 +19,11 @@ TEACHER_MAX_TOKENS=${TEACHER_MAX_TOKENS:-16384}     # 16k tokens a batch: MAX_TO
 TEACHER_UPDATE_FREQ=${TEACHER_UPDATE_FREQ:-1}       # 2 or 4 with less GPU memory, MAX_TOKENS divided by it
 TEACHER_EXTRA=${TEACHER_EXTRA---fp16 --fp16-no-flatten-grads}      # GPU; not a setting of the paper
 
-# Stage 2: its soft targets (section 3.3: K = 8).
+# Stage 2: its soft targets; K = 8 in all experiments of the paper.
 TOPK_K=${TOPK_K:-8}
 DUMP_EXTRA=${DUMP_EXTRA---precision bf16}           # GPU; not a setting of the paper
 
-# Stage 3: both students. Section 4.1: the Transformer "base"; dropout 0.3 on this pair.
+# Stage 3: both students: the Transformer "base"; dropout 0.3 on this pair.
 STUDENT_ARCH=${STUDENT_ARCH:-transformer}
 LAYERS=${LAYERS:-6}
 DIM=${DIM:-512}
@@ -42,10 +42,10 @@ PLAIN_LR=${PLAIN_LR:-7.0e-4}                        # eta 1
 KD_UPDATES=${KD_UPDATES:-100000}                    # twice as long: distillation wants it
 KD_WARMUP=${KD_WARMUP:-8000}
 KD_LR=${KD_LR:-9.9e-4}                              # eta 2
-KD_ALPHA=${KD_ALPHA:-0.5}
-KD_TEMPERATURE=${KD_TEMPERATURE:-10}
+KD_ALPHA=${KD_ALPHA:-0.5}                           # appendix A
+KD_TEMPERATURE=${KD_TEMPERATURE:-10}                # appendix A; on the teacher only, footnote 8
 
-# Decoding (section 4.1: beam 4, length penalty 0.6; the authors' example runs beam 5) and scoring.
+# Decoding (paper: beam 4, length penalty 0.6; the authors' example runs beam 5) and scoring.
 BEAM=${BEAM:-5}
 # The paper's penalty is Wu et al.'s ((5 + n) / 6)^0.6; fairseq's --lenpen divides by n^0.6.
 LENPEN=${LENPEN:-0.6}

@@ -1,0 +1,124 @@
+"""The recipes under ``examples``, run on the miniature pair with tiny sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT, run_command
+
+EXAMPLES = CHECKOUT / "examples"
+RECIPES = ["multi30k_deen", "iwslt14_deen"]
+SCRIPTS = sorted(path.name for path in (EXAMPLES / RECIPES[0]).glob("*.sh"))
+STAGES = [
+    *("prepare", "teacher", "dump", "plain", "distilled"),
+    *("generate_plain", "generate_distilled", "compare", "curves"),
+]
+
+
+def _environment(corpus: Path, bert: Path, work: Path) -> dict[str, str]:
+    sizes = {"LAYERS": 1, "DIM": 32, "FFN": 32, "HEADS": 2, "TEACHER_UPDATES": 4}
+    sizes |= {"PLAIN_UPDATES": 4, "VALIDATE_EVERY": 2, "LOG_EVERY": 1, "RESAMPLES": 20}
+    return {
+        **{"DATA": str(corpus), "BERT": str(bert), "WORK": str(work), "SRC": "src", "TGT": "tgt"},
+        **{"TEACHER_WARMUP": "1", "PYTHON": sys.executable},
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+        **{name: str(size) for name, size in sizes.items()},
+    }
+
+
+def _run(
+    script: str, recipe: str = "multi30k_deen", **kwargs: object
+) -> subprocess.CompletedProcess:
+    return run_command(["bash", EXAMPLES / recipe / script], **kwargs)
+
+
+def test_recipes_have_the_same_scripts() -> None:
+    assert [
+        *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
+        *("06_compare.sh", "config.sh", "run_all.sh"),
+    ] == SCRIPTS
+    for recipe in RECIPES:
+        for script in SCRIPTS:
+            path = EXAMPLES / recipe / script
+            run_command(["bash", "-n", path])
+            if script != "config.sh":
+                assert "\nset -euo pipefail\n" in path.read_text("utf-8")
+                assert os.access(path, os.X_OK)
+
+
+@pytest.fixture(scope="module")
+def work(
+    tmp_path_factory: pytest.TempPathFactory, miniature_corpus: Path, tiny_bert: Path
+) -> tuple[Path, dict[str, str], str]:
+    """Everything run once: the folder, the environment, what the scripts said."""
+    folder = tmp_path_factory.mktemp("recipe")
+    env = _environment(miniature_corpus, tiny_bert, folder / "work")
+    done = _run("run_all.sh", cwd=folder, env=env)
+    return folder / "work", env, done.stdout
+
+
+def test_run_all_ends_with_the_scores_of_every_test_sentence(work: tuple) -> None:
+    folder, _, said = work
+    assert [line.split(":")[0] for line in said.splitlines() if ": running" in line] == STAGES
+    assert "\nsystem " in said and "61 sentences; paired bootstrap" in said
+    scores = json.loads((folder / "scores.json").read_text("utf-8"))
+    assert list(scores["scores"]) == ["plain", "distilled"] and scores["lowercase"] is True
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    seconds = [line.split("\t")[0] for line in (folder / "seconds.tsv").read_text().splitlines()]
+    assert seconds == STAGES
+
+
+def test_complete_stages_skip_themselves(work: tuple) -> None:
+    folder, env, _ = work
+    before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")}
+    said = _run("run_all.sh", cwd=folder, env=env).stdout
+    skipped = [line.split(":")[0] for line in said.splitlines() if "complete, skipped" in line]
+    assert skipped == STAGES
+    assert before == {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_complete_stage_with_other_settings_is_refused(work: tuple) -> None:
+    folder, env, _ = work
+    done = _run("05_distilled.sh", cwd=folder, env={**env, "KD_ALPHA": "0.1"}, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: distilled is complete in {folder}, but with other settings (see "
+        f"{folder}/distilled.done). Use another WORK, or remove the results of this stage and of "
+        "all later ones.\n"
+    )
+
+
+def test_missing_hypothesis_fails_the_recipe(work: tuple) -> None:
+    folder, env, _ = work
+    output = folder / "plain" / "generate-test.txt"
+    lines = output.read_text("utf-8").splitlines()
+    output.write_text("\n".join(x for x in lines if not x.startswith(("H-60\t", "D-60\t"))))
+    (folder / "compare.done").unlink()
+    done = _run("06_compare.sh", cwd=folder, env=env, check=False)
+    assert done.returncode == 2
+    assert "has no H- line for 1 of 61 sentences (ids 60)" in done.stderr
+    assert "error: compare failed with exit code 2" in done.stderr
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_missing_data_variable_is_named(recipe: str) -> None:
+    done = _run("01_prepare.sh", recipe, env={"DATA": "", "BERT": "x"}, check=False)
+    assert done.returncode != 0
+    assert "DATA: must name the folder with train, valid and test" in done.stderr
+
+
+def test_learning_rates_of_the_paper_are_noams_peak(tmp_path: Path) -> None:
+    """Appendix A: lr = eta * 512^-0.5 * warmup^-0.5 at the end of the warm-up, eta 1 and 2."""
+    show = 'source "$1"; echo $PLAIN_LR $PLAIN_WARMUP $KD_LR $KD_WARMUP'
+    env = _environment(tmp_path, tmp_path, tmp_path)
+    config = EXAMPLES / "iwslt14_deen" / "config.sh"
+    words = run_command(["bash", "-c", show, "_", config], env=env).stdout.split()
+    plain, plain_warmup, distilled, distilled_warmup = map(float, words)
+    assert plain == pytest.approx((512 * plain_warmup) ** -0.5, rel=0.01)
+    assert distilled == pytest.approx(2 * (512 * distilled_warmup) ** -0.5, rel=0.01)
