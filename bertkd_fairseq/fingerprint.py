@@ -9,16 +9,18 @@ from collections.abc import Iterable
 import numpy as np
 
 
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of the bytes of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
     """Return one sha256 of the bytes of all files, in the order given."""
-    total = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        total.update(digest.digest())
-    return total.hexdigest()
+    return hashlib.sha256("".join(map(hash_file, paths)).encode()).hexdigest()
 
 
 def hash_sizes(sizes: np.ndarray) -> str:

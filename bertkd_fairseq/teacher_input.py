@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 _SHORTEST_SOURCE = 2  # one token and EOS
 
 

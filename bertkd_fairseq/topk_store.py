@@ -2,16 +2,16 @@
 
 One row per target token, EOS included, in the order of the data-bin::
 
+    ids.npy        (tokens, K)       uint8/16/32, the smallest type that holds the dictionary
+    logprobs.npy   (tokens, K)       float16, descending: log-probabilities at temperature 1
+    log_tail.npy   (tokens,)         float16: log of the probability outside the K entries
+    offsets.npy    (sentences + 1,)  int64: where each sentence's rows begin, and where the last one's end
     meta.json      settings, hashes, a checksum per block, a signature
-    sizes.npy      (sentences,)  int32    target tokens of every sentence: where a sentence's rows begin
-    ids.npy        (tokens, K)   uint8/16/32, the smallest type that holds the dictionary
-    logprobs.npy   (tokens, K)   float16, descending: log-probabilities at temperature 1
-    log_tail.npy   (tokens,)     float16: log of the probability outside the K entries
+    SHA256SUMS     of all files above, as sha256sum writes it
 
-Row ``t`` of sentence ``i`` is ``cumsum(sizes)[i - 1] + t``, known before the teacher has run. Sentences are
-written in blocks of consecutive ones; a store under construction is ``<folder>.partial`` with one file per
-finished block in ``blocks/``, and takes its name only when all are there. A sentence without a teacher has
-``-inf`` log-probabilities throughout and a log tail of 0: all of the mass is outside.
+Where a row stands follows from the target lengths alone, before the teacher has run, so that blocks of
+consecutive sentences can be written in any order (:mod:`bertkd_fairseq.topk_writer`). A sentence without a
+teacher has ``-inf`` log-probabilities throughout and a log tail of 0: all of the mass is outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,20 @@ from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be
+from bertkd_fairseq.errors import StoreError, must_be
+from bertkd_fairseq.fingerprint import hash_file
 
 FORMAT = "bertkd-topk"
 FORMAT_VERSION = 1
 PARTIAL_SUFFIX = ".partial"
 
-_ARRAYS = ("ids", "logprobs", "log_tail")
+ROW_ARRAYS = ("ids", "logprobs", "log_tail")
+ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets"))
+META_FILE = "meta.json"
+CHECKSUM_FILE = "SHA256SUMS"
+FILES = (*ARRAY_FILES, META_FILE, CHECKSUM_FILE)
+
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,21 @@ class TopKRows:
         self.log_tail[where] = other.log_tail
 
 
-def sentence_offsets(sizes: np.ndarray) -> np.ndarray:
-    """Return where each sentence's rows begin, and at last the number of rows: (sentences + 1,) int64."""
-    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+def store_layout(num_tokens: int, num_sentences: int, k: int, num_symbols: int) -> Layout:
+    """Return shape and type of every array of a store."""
+    half = np.dtype(np.float16)
+    return {
+        "ids": ((num_tokens, k), np.dtype(np.min_scalar_type(num_symbols - 1))),
+        "logprobs": ((num_tokens, k), half),
+        "log_tail": ((num_tokens,), half),
+        "offsets": ((num_sentences + 1,), np.dtype(np.int64)),
+    }
 
 
 def bytes_per_token(k: int, num_symbols: int) -> int:
     """Return what one target token takes on disk: ids, log-probabilities and log tail."""
-    return k * (_id_dtype(num_symbols).itemsize + 2) + 2
+    layout = store_layout(1, 1, k, num_symbols)
+    return sum(int(np.prod(layout[name][0])) * layout[name][1].itemsize for name in ROW_ARRAYS)
 
 
 class TopKStore:
@@ -76,24 +89,38 @@ class TopKStore:
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
         self.path = path
         self.meta = meta
-        self._map_arrays()
+        layout = _read_layout(path, meta)
+        self.ids, self.logprobs, self.log_tail, self.offsets = (
+            _map_array(path, f"{name}.npy", *layout[name]) for name in (*ROW_ARRAYS, "offsets")
+        )
+        if (self.offsets[0], self.offsets[-1]) != (0, meta["num_tokens"]):
+            raise _damaged(path, "offsets.npy doesn't begin at 0 and end at the number of tokens")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> TopKStore:
         """Open the store at ``path``; the cost doesn't depend on its size.
 
-        :raises StoreError: if it is missing, unfinished, of another format or version, or truncated.
+        :raises StoreError: if it is missing, unfinished, of another format or version, truncated or
+            mixed with other files. Changed bytes are what :meth:`verify` finds.
         """
         folder = Path(path)
         meta = _read_meta(folder)
-        store = cls(folder, meta)
-        store._check_shapes()
-        return store
+        names = set(os.listdir(folder))
+        if names != set(FILES):
+            odd = [f"{name} is missing" for name in sorted(set(FILES) - names)]
+            odd += [f"{name} doesn't belong there" for name in sorted(names - set(FILES))]
+            raise _damaged(folder, "; ".join(odd))
+        return cls(folder, meta)
 
     @property
     def k(self) -> int:
         """Entries stored per token."""
         return int(self.meta["k"])
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Target tokens of every sentence, EOS included: (sentences,)."""
+        return np.diff(self.offsets)
 
     def __len__(self) -> int:
         return int(self.meta["num_sentences"])
@@ -110,44 +137,35 @@ class TopKStore:
 
     def sentences(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of many sentences, one after the other: (tokens, K) ids and log-probabilities."""
-        lengths = self.sizes[indices]
-        # Row numbers of all sentences in one go: starts repeated, plus a count that restarts at each sentence.
+        starts = self.offsets[indices]
+        lengths = self.offsets[indices + 1] - starts
+        # Row numbers of all sentences in one go: starts repeated, plus a count that restarts at each.
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        rows = np.repeat(self.offsets[indices], lengths) + within
+        rows = np.repeat(starts, lengths) + within
         return self.ids[rows], self.logprobs[rows]
 
-    def verify(self) -> list[int]:
-        """Return the blocks whose checksum doesn't match what is on disk; empty when all is well."""
+    def verify(self) -> list[str]:
+        """Return what differs from the checksums, files and blocks by name; empty when all is well.
+
+        Every byte of every file is read: a single changed one is found.
+        """
+        stored = (self.path / CHECKSUM_FILE).read_bytes()
+        lines = checksum_lines(self.path)
+        if stored == "".join(lines.values()).encode():
+            return []
+        problems = [name for name, line in lines.items() if line.encode() not in stored]
+        if (
+            META_FILE in problems
+        ):  # where blocks begin and what their checksums are is not to be trusted
+            return problems
         block_size = int(self.meta["block_size"])
-        bad = []
         for block, expected in enumerate(self.meta["block_checksums"]):
-            rows = _block_rows(self.offsets, block, block_size)
-            if _checksum(self.ids[rows], self.logprobs[rows], self.log_tail[rows]) != expected:
-                bad.append(block)
-        return bad
-
-    def _map_arrays(self) -> None:
-        try:
-            self.sizes = np.load(self.path / "sizes.npy")
-            self.ids, self.logprobs, self.log_tail = (
-                np.load(self.path / f"{name}.npy", mmap_mode="r") for name in _ARRAYS
-            )
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"the teacher store {self.path} is damaged: {error}. Dump it again with `bertkd dump-topk`."
-            ) from error
-        self.offsets = sentence_offsets(self.sizes)
-
-    def _check_shapes(self) -> None:
-        tokens, k = int(self.meta["num_tokens"]), self.k
-        seen = (len(self.sizes), self.ids.shape, self.logprobs.shape, self.log_tail.shape)
-        wanted = (len(self), (tokens, k), (tokens, k), (tokens,))
-        if seen != wanted or int(self.offsets[-1]) != tokens:
-            raise StoreError(
-                f"the teacher store {self.path} is damaged: its arrays must have the shapes {wanted}, "
-                f"but have {seen} instead. Dump it again with `bertkd dump-topk`."
-            )
+            rows = block_rows(self.offsets, block, block_size)
+            arrays = (self.ids[rows], self.logprobs[rows], self.log_tail[rows])
+            if block_checksum(*arrays) != expected:
+                problems.append(f"block {block}")
+        return problems or [CHECKSUM_FILE]
 
     def __getstate__(self) -> dict[str, Any]:
         # A memory map would be pickled as a copy of the whole file.
@@ -155,143 +173,6 @@ class TopKStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], state["meta"])  # type: ignore[misc]
-
-
-class TopKStoreWriter:
-    """A store under construction at ``<path>.partial``: blocks in any order, each durable once written."""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        k: int,
-        sizes: np.ndarray,
-        num_symbols: int,
-        block_size: int,
-        settings: Mapping[str, Any],
-    ) -> None:
-        """Create the store, or continue one that was begun with the same settings.
-
-        ``sizes`` (sentences,): target tokens of each sentence; ``settings``: whatever determines the rows,
-        written to ``meta.json``.
-
-        :raises ConfigurationError: if ``path`` exists, or was begun with other settings.
-        """
-        self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
-        self.block_size = block_size
-        self.offsets = sentence_offsets(sizes)
-        self.num_blocks = -(-len(sizes) // block_size)
-        tokens = int(self.offsets[-1])
-        self._layout = {
-            "ids": ((tokens, k), _id_dtype(num_symbols)),
-            "logprobs": ((tokens, k), np.dtype(np.float16)),
-            "log_tail": ((tokens,), np.dtype(np.float16)),
-        }
-        self._plan: dict[str, Any] = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "k": k,
-            "num_sentences": len(sizes),
-            "num_tokens": tokens,
-            "num_symbols": num_symbols,
-            "dtypes": {name: dtype.name for name, (_, dtype) in self._layout.items()},
-            "bytes_per_token": bytes_per_token(k, num_symbols),
-            "block_size": block_size,
-            **settings,
-        }
-        self._open(np.asarray(sizes, dtype=np.int32))
-
-    def missing_blocks(self) -> list[int]:
-        """Return the blocks that are still to be written."""
-        return [block for block in range(self.num_blocks) if not self._block_file(block).exists()]
-
-    def block_sentences(self, block: int) -> range:
-        """Return the sentences of ``block``."""
-        end = min((block + 1) * self.block_size, len(self.offsets) - 1)
-        return range(block * self.block_size, end)
-
-    def write_block(self, block: int, rows: TopKRows) -> None:
-        """Write the rows of all sentences of ``block``, in order, and record it as finished."""
-        where = _block_rows(self.offsets, block, self.block_size)
-        for name in _ARRAYS:
-            array = np.load(self.partial / f"{name}.npy", mmap_mode="r+")
-            array[where] = getattr(rows, name)
-            array.flush()
-        checksum = _checksum(
-            *(np.load(self.partial / f"{n}.npy", mmap_mode="r")[where] for n in _ARRAYS)
-        )
-        _write_durably(self._block_file(block), checksum)
-
-    def finish(self, extra: Mapping[str, Any] | None = None) -> TopKStore:
-        """Give the store its name and return it opened; ``extra`` goes to ``meta.json`` too.
-
-        :raises StoreError: if blocks are missing.
-        """
-        missing = self.missing_blocks()
-        if missing:
-            raise StoreError(
-                must_be("missing blocks", 0, len(missing), "Run the same command again.")
-            )
-        blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
-        meta = {**self._plan, **(extra or {}), "block_checksums": blocks}
-        meta["signature"] = signature(meta)
-        _write_durably(
-            self.partial / "meta.json", json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
-        )
-        (self.partial / "plan.json").unlink()
-        shutil.rmtree(self.partial / "blocks")
-        self.partial.rename(self.path)
-        return TopKStore.open(self.path)
-
-    def _open(self, sizes: np.ndarray) -> None:
-        if self.path.exists():
-            raise ConfigurationError(
-                f"{self.path} exists already. Use --force to dump it again, or another --dest."
-            )
-        plan_file = self.partial / "plan.json"
-        if plan_file.exists():
-            self._check_same_plan(json.loads(plan_file.read_text()))
-            return
-        (self.partial / "blocks").mkdir(parents=True, exist_ok=True)
-        np.save(self.partial / "sizes.npy", sizes)
-        for name, (shape, dtype) in self._layout.items():
-            np.lib.format.open_memmap(
-                self.partial / f"{name}.npy", mode="w+", dtype=dtype, shape=shape
-            )
-        _write_durably(plan_file, json.dumps(self._plan, indent=1))
-
-    def _check_same_plan(self, begun: dict[str, Any]) -> None:
-        wanted = json.loads(json.dumps(self._plan))
-        differences = [
-            f"{key}: {begun.get(key)} before, {wanted.get(key)} now"
-            for key in sorted({*begun, *wanted})
-            if begun.get(key) != wanted.get(key)
-        ]
-        if differences:
-            raise ConfigurationError(
-                f"{self.partial} was begun with other settings ({'; '.join(differences)}). "
-                "Use the same settings to continue it, or --force to start over."
-            )
-
-    def _block_file(self, block: int) -> Path:
-        return self.partial / "blocks" / f"{block:06d}"
-
-
-def remove_store(path: str | os.PathLike[str]) -> None:
-    """Remove a store and what is left of an unfinished one, and nothing that is not a store.
-
-    :raises ConfigurationError: if ``path`` is there and not a store.
-    """
-    folder = Path(path)
-    for candidate in (folder, folder.with_name(folder.name + PARTIAL_SUFFIX)):
-        if not candidate.exists():
-            continue
-        if not any((candidate / name).exists() for name in ("meta.json", "plan.json")):
-            raise ConfigurationError(
-                f"{candidate} is not a teacher store, so --force does not remove it."
-            )
-        shutil.rmtree(candidate)
 
 
 def signature(meta: Mapping[str, Any]) -> str:
@@ -310,8 +191,59 @@ def signature(meta: Mapping[str, Any]) -> str:
     return "|".join([FORMAT, *(f"{name}:{value}" for name, value in parts.items())])
 
 
+def checksum_lines(folder: Path) -> dict[str, str]:
+    """Return the line of SHA256SUMS for every other file of a store."""
+    names = (*ARRAY_FILES, META_FILE)
+    return {name: f"{hash_file(folder / name)}  {name}\n" for name in names}
+
+
+def block_rows(offsets: np.ndarray, block: int, block_size: int) -> slice:
+    """Return the rows of a block of ``block_size`` consecutive sentences (the last may be smaller)."""
+    last = min((block + 1) * block_size, len(offsets) - 1)
+    return slice(int(offsets[block * block_size]), int(offsets[last]))
+
+
+def block_checksum(*arrays: np.ndarray) -> str:
+    """Return the sha256 of the bytes of a block's arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _map_array(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Memory-map an array that has to be exactly what the settings say, down to the file's size."""
+    try:
+        array = np.load(folder / name, mmap_mode="r")
+    except (
+        Exception
+    ) as error:  # numpy lets through whatever Python's parser makes of a changed header
+        raise _damaged(folder, f"{name}: {error}") from error
+    size = (folder / name).stat().st_size
+    seen = (array.shape, array.dtype.name, size - array.offset)
+    wanted = (shape, dtype.name, int(np.prod(shape)) * dtype.itemsize)
+    if seen != wanted:
+        raise _damaged(folder, f"shape, type and bytes of {name} must be {wanted}, but are {seen}")
+    return array
+
+
+def _read_layout(folder: Path, meta: dict[str, Any]) -> Layout:
+    keys = ("num_tokens", "num_sentences", "k", "num_symbols")
+    try:
+        return store_layout(*(int(meta[key]) for key in keys))
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise _damaged(folder, f"{META_FILE}: {error!r}") from error
+
+
+def _damaged(folder: Path, reason: str) -> StoreError:
+    return StoreError(
+        f"the teacher store {folder} is damaged: {reason}. "
+        "Dump it again with `bertkd dump-topk --force`."
+    )
+
+
 def _read_meta(folder: Path) -> dict[str, Any]:
-    meta_file = folder / "meta.json"
+    meta_file = folder / META_FILE
     if not meta_file.exists():
         partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
         hint = (
@@ -321,45 +253,12 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         )
         raise StoreError(f"there is no teacher store at {folder} (no meta.json). {hint}")
     try:
-        meta: dict[str, Any] = json.loads(meta_file.read_text())
+        meta: dict[str, Any] = json.loads(meta_file.read_text("utf-8"))
         kind, version = meta["format"], meta["format_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{meta_file} is damaged ({error!r}). Dump it again with `bertkd dump-topk`."
-        ) from error
+        raise _damaged(folder, f"{META_FILE}: {error!r}") from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):
-        raise StoreError(
-            must_be(
-                f"format of {folder}",
-                f"{FORMAT} version {FORMAT_VERSION}",
-                f"{kind} version {version}",
-            )
-            + " Dump it again with this version of bertkd-fairseq."
-        )
+        wanted, seen = f"{FORMAT} version {FORMAT_VERSION}", f"{kind} version {version}"
+        hint = "Dump it again with this version of bertkd-fairseq."
+        raise StoreError(must_be(f"format of {folder}", wanted, seen, hint))
     return meta
-
-
-def _id_dtype(num_symbols: int) -> np.dtype[Any]:
-    return np.dtype(np.min_scalar_type(num_symbols - 1))
-
-
-def _block_rows(offsets: np.ndarray, block: int, block_size: int) -> slice:
-    last = min((block + 1) * block_size, len(offsets) - 1)
-    return slice(int(offsets[block * block_size]), int(offsets[last]))
-
-
-def _checksum(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write a small file so that it is either whole or absent, also after a power cut."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -21,11 +21,12 @@ from bertkd_fairseq.errors import (
     must_be,
     raise_all,
 )
-from bertkd_fairseq.fingerprint import hash_files
+from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
 from bertkd_fairseq.teacher_input import fitted_lengths
-from bertkd_fairseq.topk_store import TopKStore, TopKStoreWriter, remove_store
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --dest topk --topk 8"
 
@@ -161,7 +162,7 @@ def _settings(
             "source_cut": int(np.sum(fitted.source_cut)),
             "no_teacher": int(np.sum(fitted.no_room)),
         },
-        "teacher": {"sha256": hash_files([args.path]), "arch": "bert_cmlm_teacher"},
+        "teacher": {"sha256": hash_file(args.path), "arch": "bert_cmlm_teacher"},
         "hashes": data_hashes(
             args.data_bin,
             args.split,

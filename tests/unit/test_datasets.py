@@ -11,7 +11,8 @@ from fairseq.data import Dictionary, LanguagePairDataset
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
-from bertkd_fairseq.topk_store import TopKStore, TopKStoreWriter
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_writer import TopKStoreWriter
 from tests.unit.test_topk_store import make_rows
 
 LENGTHS = [(3, 5), (9, 2), (1, 7), (4, 4), (6, 1), (2, 9)]

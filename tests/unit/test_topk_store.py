@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -13,13 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertkd_fairseq.errors import ConfigurationError, StoreError
-from bertkd_fairseq.topk_store import (
-    TopKRows,
-    TopKStore,
-    TopKStoreWriter,
-    bytes_per_token,
-    remove_store,
-)
+from bertkd_fairseq.topk_store import FILES, TopKRows, TopKStore, bytes_per_token
+from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
 SIZES = np.array([3, 1, 4, 1, 5, 9, 2])
 
@@ -197,27 +193,39 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "logprobs.npy", "log_tail.npy", "sizes.npy"])
-def test_truncated_and_missing_files_are_refused(tmp_path: Path, name: str) -> None:
+def refused(path: Path) -> str:
+    with pytest.raises(StoreError) as error:
+        TopKStore.open(path)
+    text = str(error.value)
+    start = f"the teacher store {path} is damaged: "
+    end = ". Dump it again with `bertkd dump-topk --force`."
+    assert text.startswith(start) and text.endswith(end)
+    return text[len(start) : -len(end)]
+
+
+@pytest.mark.parametrize("name", ["ids.npy", "logprobs.npy", "log_tail.npy", "offsets.npy"])
+def test_truncated_lengthened_and_missing_files_are_refused(tmp_path: Path, name: str) -> None:
     file = damaged(tmp_path) / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    with pytest.raises(StoreError, match=r"is damaged: .* Dump it again with `bertkd dump-topk`\."):
-        TopKStore.open(tmp_path / "topk")
+    assert refused(file.parent).startswith(f"{name}: ")
+    file.write_bytes(whole + b"x")
+    assert refused(file.parent).startswith(f"shape, type and bytes of {name} must be ")
     file.unlink()
-    with pytest.raises(StoreError, match=r"is damaged: .* Dump it again with `bertkd dump-topk`\."):
-        TopKStore.open(tmp_path / "topk")
+    assert refused(file.parent) == f"{name} is missing"
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = damaged(tmp_path)
+    (path / "notes.txt").write_text("mine")
+    assert refused(path) == "notes.txt doesn't belong there"
 
 
 def test_arrays_of_another_store_are_refused(tmp_path: Path) -> None:
     path = damaged(tmp_path)
     np.save(path / "log_tail.npy", np.zeros(3, dtype=np.float16))
-    with pytest.raises(StoreError) as error:
-        TopKStore.open(path)
-    assert str(error.value) == (
-        f"the teacher store {path} is damaged: its arrays must have the shapes "
-        "(7, (25, 2), (25, 2), (25,)), but have (7, (25, 2), (25, 2), (3,)) instead. "
-        "Dump it again with `bertkd dump-topk`."
+    assert refused(path) == (
+        "shape, type and bytes of log_tail.npy must be ((25,), 'float16', 50), but are ((3,), 'float16', 6)"
     )
 
 
@@ -226,7 +234,35 @@ def test_verify_names_the_blocks_that_changed(tmp_path: Path) -> None:
     logprobs = np.load(path / "logprobs.npy", mmap_mode="r+")
     logprobs[-1, -1] = 1.0  # the last token is in the last of three blocks
     logprobs.flush()
-    assert TopKStore.open(path).verify() == [2]
+    assert TopKStore.open(path).verify() == ["logprobs.npy", "block 2"]
+
+
+def test_every_changed_byte_is_found(tmp_path: Path) -> None:
+    """300 random single-byte changes anywhere in any file: refused at open or found by verify."""
+    path = damaged(tmp_path)
+    generator = np.random.default_rng(0)
+    lengths = np.array([(path / name).stat().st_size for name in FILES])
+    for place in generator.integers(0, lengths.sum(), size=300):
+        which = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
+        file = path / FILES[which]
+        whole = file.read_bytes()
+        changed = bytearray(whole)
+        changed[place - lengths[:which].sum()] ^= generator.integers(1, 256)
+        file.write_bytes(changed)
+        try:
+            problems = TopKStore.open(path).verify()
+        except StoreError:
+            problems = ["refused"]
+        assert problems, (file.name, place)
+        file.write_bytes(whole)
+    assert TopKStore.open(path).verify() == []
+
+
+def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    path = damaged(tmp_path)
+    for line in (path / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
 
 
 def test_rows_without_a_teacher_have_all_their_mass_outside() -> None:

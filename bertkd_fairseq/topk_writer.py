@@ -1,0 +1,184 @@
+"""Writing a teacher store: blocks in any order, each durable once written, the name only when all are there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be
+from bertkd_fairseq.topk_store import (
+    CHECKSUM_FILE,
+    FORMAT,
+    FORMAT_VERSION,
+    META_FILE,
+    PARTIAL_SUFFIX,
+    ROW_ARRAYS,
+    TopKRows,
+    TopKStore,
+    block_checksum,
+    block_rows,
+    bytes_per_token,
+    checksum_lines,
+    signature,
+    store_layout,
+)
+
+_PLAN_FILE = "plan.json"
+_BLOCKS_FOLDER = "blocks"
+_STORE_FOLDER = "store"
+
+
+class TopKStoreWriter:
+    """A store under construction: a folder ``<path>.partial`` with ``store/`` and what is known of it::
+
+        plan.json      the settings that a rerun has to share
+        blocks/000017  the checksum of a finished block
+        store/         the arrays, renamed to ``<path>`` when all blocks are there
+
+    ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``settings``: whatever
+    determines the rows, written to ``meta.json``.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        k: int,
+        sizes: np.ndarray,
+        num_symbols: int,
+        block_size: int,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Create the store, or continue one that was begun with the same settings.
+
+        :raises ConfigurationError: if ``path`` exists, or was begun with other settings.
+        """
+        self.path = Path(path)
+        self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
+        self.block_size = block_size
+        self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # (sentences + 1,)
+        self.num_blocks = -(-len(sizes) // block_size)
+        tokens = int(self.offsets[-1])
+        self._layout = store_layout(tokens, len(sizes), k, num_symbols)
+        self._plan: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "k": k,
+            "num_sentences": len(sizes),
+            "num_tokens": tokens,
+            "num_symbols": num_symbols,
+            "dtypes": {name: dtype.name for name, (_, dtype) in self._layout.items()},
+            "bytes_per_token": bytes_per_token(k, num_symbols),
+            "block_size": block_size,
+            **settings,
+        }
+        self._open()
+
+    def missing_blocks(self) -> list[int]:
+        """Return the blocks that are still to be written."""
+        return [block for block in range(self.num_blocks) if not self._block_file(block).exists()]
+
+    def block_sentences(self, block: int) -> range:
+        """Return the sentences of ``block``."""
+        end = min((block + 1) * self.block_size, len(self.offsets) - 1)
+        return range(block * self.block_size, end)
+
+    def write_block(self, block: int, rows: TopKRows) -> None:
+        """Write the rows of all sentences of ``block``, in order, and record it as finished."""
+        where = block_rows(self.offsets, block, self.block_size)
+        written = []
+        for name in ROW_ARRAYS:
+            array = np.load(self._store / f"{name}.npy", mmap_mode="r+")
+            array[where] = getattr(rows, name)
+            array.flush()
+            written.append(array[where])
+        _write_durably(self._block_file(block), block_checksum(*written))
+
+    def finish(self, extra: Mapping[str, Any] | None = None) -> TopKStore:
+        """Give the store its name and return it opened; ``extra`` goes to ``meta.json`` too.
+
+        :raises StoreError: if blocks are missing.
+        """
+        missing = self.missing_blocks()
+        if missing:
+            raise StoreError(
+                must_be("missing blocks", 0, len(missing), "Run the same command again.")
+            )
+        blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
+        meta = {**self._plan, **(extra or {}), "block_checksums": blocks}
+        meta["signature"] = signature(meta)
+        meta_text = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
+        _write_durably(self._store / META_FILE, meta_text)
+        _write_durably(self._store / CHECKSUM_FILE, "".join(checksum_lines(self._store).values()))
+        self._store.rename(self.path)
+        shutil.rmtree(self.partial)
+        return TopKStore.open(self.path)
+
+    def _open(self) -> None:
+        if self.path.exists():
+            raise ConfigurationError(
+                f"{self.path} exists already. Use --force to dump it again, or another --dest."
+            )
+        plan_file = self.partial / _PLAN_FILE
+        if plan_file.exists():
+            self._check_same_plan(json.loads(plan_file.read_text("utf-8")))
+            return
+        (self.partial / _BLOCKS_FOLDER).mkdir(parents=True, exist_ok=True)
+        self._store.mkdir(exist_ok=True)
+        for name, (shape, dtype) in self._layout.items():
+            file = self._store / f"{name}.npy"
+            np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+        np.save(self._store / "offsets.npy", self.offsets)
+        _write_durably(plan_file, json.dumps(self._plan, indent=1))
+
+    def _check_same_plan(self, begun: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(self._plan))
+        differences = [
+            f"{key}: {begun.get(key)} before, {wanted.get(key)} now"
+            for key in sorted({*begun, *wanted})
+            if begun.get(key) != wanted.get(key)
+        ]
+        if differences:
+            raise ConfigurationError(
+                f"{self.partial} was begun with other settings ({'; '.join(differences)}). "
+                "Use the same settings to continue it, or --force to start over."
+            )
+
+    @property
+    def _store(self) -> Path:
+        return self.partial / _STORE_FOLDER
+
+    def _block_file(self, block: int) -> Path:
+        return self.partial / _BLOCKS_FOLDER / f"{block:06d}"
+
+
+def remove_store(path: str | os.PathLike[str]) -> None:
+    """Remove a store and what is left of an unfinished one, and nothing that is not a store.
+
+    :raises ConfigurationError: if ``path`` is there and not a store.
+    """
+    folder = Path(path)
+    for candidate in (folder, folder.with_name(folder.name + PARTIAL_SUFFIX)):
+        if not candidate.exists():
+            continue
+        if not any((candidate / name).exists() for name in (META_FILE, _PLAN_FILE)):
+            raise ConfigurationError(
+                f"{candidate} is not a teacher store, so --force does not remove it."
+            )
+        shutil.rmtree(candidate)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write a small file so that it is either whole or absent, also after a power cut."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
