@@ -49,7 +49,7 @@ class Sizes:
     resamples: int
 
 
-FULL = Sizes(5000, 200, 1000, 300, 1000, 1000, 1000)
+FULL = Sizes(5000, 200, 1000, 300, 2400, 400, 1000)
 QUICK = Sizes(300, 30, 31, 5, 6, 6, 50)
 
 
@@ -165,9 +165,9 @@ def _teacher(dest: Path, bert: str, sizes: Sizes, seed: int) -> list[str]:
         *_train(dest, "teacher", seed, updates),
         "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher", "--bert-model", bert,
         "--criterion", "bert_cmlm_cross_entropy", "--attention", "eager",
-        "--optimizer", "bert_adamw", "--clip-norm", "1.0", "--lr", "2e-3",
+        "--optimizer", "bert_adamw", "--clip-norm", "1.0", "--lr", "1.5e-3",
         "--lr-scheduler", "polynomial_decay", "--warmup-updates", str(updates // 10 + 1),
-        "--total-num-update", str(updates), "--max-tokens", "4096",
+        "--total-num-update", str(updates), "--max-tokens", "1024",
     ]  # fmt: skip
 
 
