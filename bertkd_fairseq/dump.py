@@ -50,12 +50,14 @@ class TeacherDump:
         max_positions: int,
         max_tokens: int,
         device: torch.device,
+        cut_sources: bool = True,
     ) -> None:
         self.teacher, self.source_of, self.target_of = teacher, source_of, target_of
         self.bos, self.pad = bos, pad
         self.topk, self.num_masks = topk, num_masks
         self.max_positions, self.max_tokens = max_positions, max_tokens
         self.device = device
+        self.cut_sources = cut_sources
 
     @torch.inference_mode()
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
@@ -75,7 +77,7 @@ class TeacherDump:
         return rows
 
     def _copies(self, source: np.ndarray, target: np.ndarray, first_row: int) -> Iterator[_Copy]:
-        fitted = fit_source(source, len(target), self.max_positions)
+        fitted = fit_source(source, len(target), self.max_positions, cut_sources=self.cut_sources)
         if fitted is None:
             return
         for mask in rotating_masks(len(target), self.num_masks):

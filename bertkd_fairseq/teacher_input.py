@@ -50,22 +50,33 @@ class FittedLengths:
 
 
 def fitted_lengths(
-    source_sizes: np.ndarray, target_sizes: np.ndarray, max_positions: int
+    source_sizes: np.ndarray,
+    target_sizes: np.ndarray,
+    max_positions: int,
+    *,
+    cut_sources: bool = True,
 ) -> FittedLengths:
     """Return what :func:`fit_source` does to pairs of these lengths (pairs,), EOS counted in both."""
     full = 1 + source_sizes + target_sizes
     too_long = full > max_positions
-    no_room = too_long & (1 + _SHORTEST_SOURCE + target_sizes > max_positions)
-    positions = np.where(too_long & ~no_room, max_positions, full)
-    return FittedLengths(positions, too_long & ~no_room, no_room)
+    can_cut = 1 + _SHORTEST_SOURCE + target_sizes <= max_positions if cut_sources else False
+    source_cut = too_long & can_cut
+    return FittedLengths(
+        np.where(source_cut, max_positions, full), source_cut, too_long & ~source_cut
+    )
 
 
-def fit_source(source: np.ndarray, target_length: int, max_positions: int) -> np.ndarray | None:
-    """Cut ``source`` (its EOS stays) so that the whole target fits; None if not even one source token would."""
+def fit_source(
+    source: np.ndarray, target_length: int, max_positions: int, *, cut_sources: bool = True
+) -> np.ndarray | None:
+    """Cut ``source`` (its EOS stays) so that the whole target fits.
+
+    None if not even one source token would fit, or if sources aren't to be cut.
+    """
     room = max_positions - input_length(0, target_length)
     if len(source) <= room:
         return source
-    if room < _SHORTEST_SOURCE:
+    if room < _SHORTEST_SOURCE or not cut_sources:
         return None
     return np.concatenate([source[: room - 1], source[-1:]])
 

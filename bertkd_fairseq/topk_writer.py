@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class TopKStoreWriter:
         blocks/000017  the checksum of a finished block
         store/         the arrays, renamed to ``<path>`` when all blocks are there
 
+    Any number of processes on a shared file system may have it open at once, each with blocks of its own.
+
     ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``settings``: whatever
     determines the rows, written to ``meta.json``.
     """
@@ -58,6 +61,7 @@ class TopKStoreWriter:
         """Create the store, or continue one that was begun with the same settings.
 
         :raises ConfigurationError: if ``path`` exists, or was begun with other settings.
+        :raises StoreError: if the folder can't be written, or the disk hasn't enough room.
         """
         self.path = Path(path)
         self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
@@ -98,13 +102,23 @@ class TopKStoreWriter:
             array[where] = getattr(rows, name)
             array.flush()
             written.append(array[where])
-        _write_durably(self._block_file(block), block_checksum(*written))
+        self._write(self._block_file(block), block_checksum(*written))
 
     def finish(self, extra: Mapping[str, Any] | None = None) -> TopKStore:
         """Give the store its name and return it opened; ``extra`` goes to ``meta.json`` too.
 
+        Where several processes find all blocks there, one of them does it and the others agree.
+
         :raises StoreError: if blocks are missing.
         """
+        try:
+            self._finish(extra)
+        except FileNotFoundError:
+            if not self.path.exists():
+                raise
+        return TopKStore.open(self.path)
+
+    def _finish(self, extra: Mapping[str, Any] | None) -> None:
         missing = self.missing_blocks()
         if missing:
             raise StoreError(
@@ -114,11 +128,10 @@ class TopKStoreWriter:
         meta = {**self._plan, **(extra or {}), "block_checksums": blocks}
         meta["signature"] = signature(meta)
         meta_text = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
-        _write_durably(self._store / META_FILE, meta_text)
-        _write_durably(self._store / CHECKSUM_FILE, "".join(checksum_lines(self._store).values()))
+        self._write(self._store / META_FILE, meta_text)
+        self._write(self._store / CHECKSUM_FILE, "".join(checksum_lines(self._store).values()))
         self._store.rename(self.path)
-        shutil.rmtree(self.partial)
-        return TopKStore.open(self.path)
+        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _open(self) -> None:
         if self.path.exists():
@@ -126,16 +139,32 @@ class TopKStoreWriter:
                 f"{self.path} exists already. Use --force to dump it again, or another --dest."
             )
         plan_file = self.partial / _PLAN_FILE
-        if plan_file.exists():
-            self._check_same_plan(json.loads(plan_file.read_text("utf-8")))
-            return
-        (self.partial / _BLOCKS_FOLDER).mkdir(parents=True, exist_ok=True)
-        self._store.mkdir(exist_ok=True)
-        for name, (shape, dtype) in self._layout.items():
-            file = self._store / f"{name}.npy"
-            np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-        np.save(self._store / "offsets.npy", self.offsets)
-        _write_durably(plan_file, json.dumps(self._plan, indent=1))
+        if not plan_file.exists():
+            try:
+                self._create()
+            except OSError as error:
+                # Another process may have been quicker, which is as good.
+                if not plan_file.exists():
+                    raise StoreError(f"{self.partial} can't be made: {error}.") from error
+        self._check_same_plan(json.loads(plan_file.read_text("utf-8")))
+
+    def _create(self) -> None:
+        """Make the folder under another name and rename it: nobody ever sees half of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{self.path.name}.", dir=self.path.parent
+        ) as name:
+            new = Path(name) / "new"
+            store = new / _STORE_FOLDER
+            store.mkdir(parents=True)
+            (new / _BLOCKS_FOLDER).mkdir()
+            for array, (shape, dtype) in self._layout.items():
+                file = store / f"{array}.npy"
+                np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+                _allocate(file)
+            np.save(store / "offsets.npy", self.offsets)
+            (new / _PLAN_FILE).write_text(json.dumps(self._plan, indent=1), "utf-8")
+            new.rename(self.partial)
 
     def _check_same_plan(self, begun: dict[str, Any]) -> None:
         wanted = json.loads(json.dumps(self._plan))
@@ -149,6 +178,16 @@ class TopKStoreWriter:
                 f"{self.partial} was begun with other settings ({'; '.join(differences)}). "
                 "Use the same settings to continue it, or --force to start over."
             )
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a small file so that it is either whole or absent, also after a power cut."""
+        # Not beside `path`: what a killed process leaves behind must not end up in the store.
+        temporary = self.partial / f".{path.name}.{os.getpid()}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
 
     @property
     def _store(self) -> Path:
@@ -174,11 +213,8 @@ def remove_store(path: str | os.PathLike[str]) -> None:
         shutil.rmtree(candidate)
 
 
-def _write_durably(path: Path, text: str) -> None:
-    """Write a small file so that it is either whole or absent, also after a power cut."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _allocate(file: Path) -> None:
+    """Take the disk's room now: a full disk would otherwise kill the process in mid-write (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        with open(file, "r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

@@ -6,233 +6,207 @@ import argparse
 import json
 import logging
 import os
-import platform
+import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq import __version__
-from bertkd_fairseq.errors import (
-    BertKDError,
-    ConfigurationError,
-    DataError,
-    must_be,
-    raise_all,
-)
-from bertkd_fairseq.fingerprint import hash_file
+from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.teacher_input import fitted_lengths
-from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store import TopKStore, bytes_per_token
 from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
+if TYPE_CHECKING:
+    import torch
+
+    from bertkd_fairseq.data.dump_job import DumpJob
+
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --dest topk --topk 8"
+
+TOO_LONG = ("truncate-source", "no-teacher", "error")
+_DRY_RUN_SENTENCES = 256
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data_bin", help="data-bin made by `bertkd prepare`")
-    parser.add_argument(
-        "--path", required=True, help="teacher checkpoint of fairseq-train --task bert_cmlm"
-    )
-    parser.add_argument("--dest", required=True, help="folder to create")
-    parser.add_argument("--topk", type=int, default=8, help="entries to keep per token (paper: 8)")
-    parser.add_argument("--split", default="train", help="split to dump")
-    parser.add_argument(
-        "--num-masks",
-        type=int,
-        default=NUM_MASKS,
-        help="masked copies of a pair, one position in so many each",
-    )
-    parser.add_argument(
-        "--max-tokens", type=int, default=8192, help="positions a batch, padding included"
-    )
-    parser.add_argument(
-        "--block-size", type=int, default=2048, help="sentences a block: batches never cross one"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=["fp32", "bf16", "fp16"],
-        default="fp32",
-        help="precision of the BERT body; its output layer is always fp32",
-    )
-    parser.add_argument(
-        "--device", default=None, help="torch device; cuda if there is one, else cpu"
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="replace DEST and what is left of an unfinished one"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the summary here too")
+    add = parser.add_argument
+    add("data_bin", help="data-bin made by `bertkd prepare`")
+    add("--path", required=True, help="teacher checkpoint of fairseq-train --task bert_cmlm")
+    add("--dest", required=True, help="folder to create")
+    add("--topk", type=int, default=8, help="entries to keep per token (paper: 8)")
+    add("--split", default="train", help="split to dump")
+    masks = "masked copies of a pair, each masks one position in so many"
+    add("--num-masks", type=int, default=NUM_MASKS, help=masks)
+    too_long = "what becomes of pairs beyond the teacher's positions: cut the source, ask no teacher, or stop"
+    add("--on-too-long", choices=TOO_LONG, default=TOO_LONG[0], help=too_long)
+    add("--max-tokens", type=int, default=8192, help="positions a batch, padding included")
+    block = "sentences a block, the unit of work: batches never cross one"
+    add("--block-size", type=int, default=2048, help=block)
+    precision = "precision of the BERT body; its output layer is always fp32"
+    add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help=precision)
+    add("--device", default=None, help="torch device; cuda if there is one, else cpu")
+    shards = "processes that share the work, each started with its own --shard-id; torchrun's if it started us"
+    add("--num-shards", type=int, default=int(os.environ.get("WORLD_SIZE", 1)), help=shards)
+    shard = "which of them this is, from 0"
+    add("--shard-id", type=int, default=int(os.environ.get("RANK", 0)), help=shard)
+    add("--dry-run", action="store_true", help="only estimate size and time, on a few sentences")
+    add("--force", action="store_true", help="replace DEST and what is left of an unfinished one")
+    add("--json", metavar="FILE", help="write the summary here too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Dump, or continue an interrupted dump, and print a summary."""
     _check_options(args)
-    if args.force:
-        remove_store(args.dest)
-    elif Path(args.dest).exists():
+    if not args.force and Path(args.dest).exists():
         raise ConfigurationError(
             f"{args.dest} exists already. Use --force to dump it again, or another --dest."
         )
     start = time.monotonic()
-    teacher, task = load_teacher(args.path, args.data_bin)
-    pairs = task.load_pairs(args.data_bin, args.split)
-    _check_topk(args.topk, teacher)
-    max_positions = min(teacher.max_positions(), task.cfg.max_positions)
+    job = _load(args)
+    if args.dry_run:
+        _print(_estimate(job, args), args)
+        return 0
+    if args.force:
+        remove_store(args.dest)
+    else:
+        _check_disk(job, args)
     writer = TopKStoreWriter(
         args.dest,
         k=args.topk,
-        sizes=pairs.tgt_sizes,
-        num_symbols=len(task.target_dictionary),
+        sizes=job.target_sizes,
+        num_symbols=job.num_symbols,
         block_size=args.block_size,
-        settings=_settings(args, task, pairs, max_positions),
+        settings=job.plan(),
     )
-    rate = _fill(writer, args, teacher, task, pairs, max_positions)
-    store = writer.finish({"versions": _versions()})
-    _report(store, args, rate, time.monotonic() - start)
+    rate = _fill(writer, job, args)
+    missing = writer.missing_blocks()
+    if missing:
+        log.info(
+            "done; %d blocks are still with other processes, the last one finishes", len(missing)
+        )
+        return 0
+    from bertkd_fairseq.data.dump_job import versions
+
+    store = writer.finish({"versions": versions()})
+    _print(_summary(store, rate, time.monotonic() - start), args)
     return 0
 
 
-def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
-    """Return the teacher in ``path`` and its task, set up on ``data_bin``.
-
-    :raises BertKDError: if the file is missing, refused, or holds no teacher.
-    """
-    if not os.path.exists(path):
-        raise ConfigurationError(
-            f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
-        )
-    # Importing the task applies compat and registers every part of the plugin.
-    from fairseq import checkpoint_utils
-
-    from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
-
-    try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [path], arg_overrides={"data": data_bin}
-        )
-    except BertKDError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {error!r}.") from error
-    if not isinstance(task, BertCMLMTask):
-        raise ConfigurationError(
-            must_be("--path", "a checkpoint of --task bert_cmlm", f"one of {type(task).__name__}")
-        )
-    return models[0], task
-
-
 def _check_options(args: argparse.Namespace) -> None:
-    at_least = {"topk": 1, "num_masks": 1, "max_tokens": 1, "block_size": 1}
-    raise_all(
-        must_be(f"--{name.replace('_', '-')}", f"at least {low}", getattr(args, name))
-        for name, low in at_least.items()
-        if getattr(args, name) < low
-    )
+    names = ("topk", "num_masks", "max_tokens", "block_size", "num_shards")
+    problems = [
+        must_be(f"--{name.replace('_', '-')}", "at least 1", getattr(args, name))
+        for name in names
+        if getattr(args, name) < 1
+    ]
+    if not 0 <= args.shard_id < max(args.num_shards, 1):
+        problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
+    if args.force and args.num_shards > 1:
+        problems.append("--force can't be used by several processes. Remove the folder first.")
+    raise_all(problems)
 
 
-def _check_topk(topk: int, teacher: Any) -> None:
-    choices = int((~teacher.never_predicted).sum())
-    if topk > choices:
-        raise ConfigurationError(
-            must_be("--topk", f"at most {choices}, the symbols of the dictionary", topk)
-        )
+def _load(args: argparse.Namespace) -> DumpJob:
+    from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
 
-
-def _settings(
-    args: argparse.Namespace, task: Any, pairs: Any, max_positions: int
-) -> dict[str, Any]:
-    """Return whatever determines the rows; a dump continues only where all of it is equal."""
-    from bertkd_fairseq.data.alignment import data_hashes
-
-    fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
-    return {
-        "split": args.split,
-        "source_lang": task.cfg.source_lang,
-        "target_lang": task.cfg.target_lang,
-        "num_masks": args.num_masks,
-        "precision": args.precision,
-        "max_tokens": args.max_tokens,
-        "max_positions": max_positions,
-        "too_long": {
-            "source_cut": int(np.sum(fitted.source_cut)),
-            "no_teacher": int(np.sum(fitted.no_room)),
-        },
-        "teacher": {"sha256": hash_file(args.path), "arch": "bert_cmlm_teacher"},
-        "hashes": data_hashes(
-            args.data_bin,
-            args.split,
-            task.cfg.source_lang,
-            task.cfg.target_lang,
-            pairs.tgt_sizes,
-            task.source_dictionary,
-            task.target_dictionary,
-        ),
-    }
-
-
-def _fill(
-    writer: TopKStoreWriter,
-    args: argparse.Namespace,
-    teacher: Any,
-    task: Any,
-    pairs: Any,
-    max_positions: int,
-) -> float:
-    """Write every missing block and return target tokens per second."""
-    import torch
-
-    from bertkd_fairseq.dump import TeacherDump, set_precision
-
-    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    set_precision(teacher, args.precision)
-    teacher.to(device).eval()
-    dump = TeacherDump(
-        teacher,
-        lambda sentence: pairs.src[sentence].numpy(),
-        lambda sentence: pairs.tgt[sentence].numpy(),
-        bos=task.source_dictionary.bos(),
-        pad=task.source_dictionary.pad(),
+    settings = DumpSettings(
+        split=args.split,
         topk=args.topk,
         num_masks=args.num_masks,
-        max_positions=max_positions,
+        precision=args.precision,
         max_tokens=args.max_tokens,
-        device=device,
+        cut_sources=args.on_too_long != "no-teacher",
     )
-    missing = writer.missing_blocks()
-    total = int(writer.offsets[-1])
-    to_do = int(sum(np.sum(pairs.tgt_sizes[writer.block_sentences(block)]) for block in missing))
-    if to_do < total:
-        log.info(
-            "continuing %s: %d of %d blocks are missing",
-            writer.partial,
-            len(missing),
-            writer.num_blocks,
+    job = DumpJob(args.path, args.data_bin, settings)
+    fitted = job.fitted()
+    too_long = fitted.source_cut | fitted.no_room
+    if args.on_too_long == "error" and too_long.any():
+        raise DataError(
+            f"{int(too_long.sum())} pairs are longer than the teacher's {job.max_positions} positions, the first "
+            f"is sentence {int(too_long.argmax())} of {args.split}. Choose another --on-too-long."
         )
-    with Progress("dump", total, "tokens", done=total - to_do) as progress:
-        for block in missing:
-            writer.write_block(block, dump.block(writer.block_sentences(block), progress.add))
+    return job
+
+
+def _needed_bytes(job: DumpJob, args: argparse.Namespace) -> int:
+    tokens = int(job.target_sizes.sum())
+    return tokens * bytes_per_token(args.topk, job.num_symbols) + 8 * len(job.target_sizes)
+
+
+def _free_bytes(args: argparse.Namespace) -> int:
+    folder = Path(args.dest).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
+    partial = Path(args.dest).with_name(Path(args.dest).name + ".partial")
+    needed, free = _needed_bytes(job, args), _free_bytes(args)
+    if not partial.exists() and needed > free:
+        wanted, seen = f"at least {needed / 1e9:.2f} GB", f"{free / 1e9:.2f} GB"
+        raise StoreError(must_be(f"free disk for {args.dest}", wanted, seen, "Make room first."))
+
+
+def _device(args: argparse.Namespace) -> torch.device:
+    import torch
+
+    if args.device or not torch.cuda.is_available():
+        return torch.device(args.device or "cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def _fill(writer: TopKStoreWriter, job: DumpJob, args: argparse.Namespace) -> float:
+    """Write the missing blocks that are this process's and return target tokens per second."""
+    dump = job.dump(_device(args))
+    missing = writer.missing_blocks()
+    if len(missing) < writer.num_blocks:
+        numbers = (writer.partial, len(missing), writer.num_blocks)
+        log.info("continuing %s: %d of %d blocks are missing", *numbers)
+    mine = [block for block in missing if block % args.num_shards == args.shard_id]
+    total = sum(int(job.target_sizes[writer.block_sentences(block)].sum()) for block in mine)
+    with Progress("dump", total, "tokens") as progress:
+        for block in mine:
+            try:
+                writer.write_block(block, dump.block(writer.block_sentences(block), progress.add))
+            except OSError as error:
+                raise StoreError(
+                    f"block {block} can't be written: {error}. The finished blocks are kept: "
+                    "mend it and run the same command again."
+                ) from error
         return progress.rate
 
 
-def _versions() -> dict[str, str]:
-    import fairseq
-    import torch
-    import transformers
+def _estimate(job: DumpJob, args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the dump would take, its speed measured on sentences from all over the split."""
+    count = min(_DRY_RUN_SENTENCES, len(job.target_sizes))
+    sample = np.linspace(0, len(job.target_sizes) - 1, count).astype(int)
+    dump = job.dump(_device(args))
+    dump.block(sample[: len(sample) // 8 + 1].tolist(), lambda tokens: None)  # warm up
+    start = time.monotonic()
+    dump.block(sample.tolist(), lambda tokens: None)
+    rate = float(job.target_sizes[sample].sum()) / (time.monotonic() - start)
+    tokens = int(job.target_sizes.sum())
+    return {
+        "tokens": tokens,
+        "sentences": len(job.target_sizes),
+        "bytes": _needed_bytes(job, args),
+        "free_disk_bytes": _free_bytes(args),
+        "tokens_per_second": round(rate),
+        "estimated_seconds": round(tokens / rate / args.num_shards),
+        **job.plan()["too_long"],
+    }
 
-    modules = {"fairseq": fairseq, "torch": torch, "transformers": transformers, "numpy": np}
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    return {"bertkd_fairseq": __version__, "python": platform.python_version(), **versions}
 
-
-def _report(store: TopKStore, args: argparse.Namespace, rate: float, seconds: float) -> None:
+def _summary(store: TopKStore, rate: float, seconds: float) -> dict[str, Any]:
     meta = store.meta
     size = sum(file.stat().st_size for file in store.path.iterdir())
-    summary = {
+    return {
         "signature": meta["signature"],
         "tokens": meta["num_tokens"],
         "sentences": meta["num_sentences"],
@@ -241,6 +215,9 @@ def _report(store: TopKStore, args: argparse.Namespace, rate: float, seconds: fl
         "seconds": round(seconds, 1),
         **meta["too_long"],
     }
+
+
+def _print(summary: dict[str, Any], args: argparse.Namespace) -> None:
     print("\n".join(f"{name:<18} {value}" for name, value in summary.items()))
     if args.json:
         Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, command_environment, run_command
-from tests.integration.conftest import STUDENT, TEACHER, logged, torchrun, train_command
+from tests.integration.conftest import DISTILL, STUDENT, TEACHER, logged, torchrun, train_command
 
 
 def start_command(argv: Sequence[object]) -> subprocess.Popen[bytes]:
@@ -122,11 +123,19 @@ def test_dump_is_aligned_with_the_data_bin(data_bin: Path, topk: Path) -> None:
     assert (last == dictionary.eos()).mean() > 0.9
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
+    """The store of an uninterrupted dump by one process, in 24 blocks."""
+    dest = tmp_path_factory.mktemp("whole") / "topk"
+    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest]
+    run_command([*command, "--topk", 4, "--block-size", 25])
+    return dest
+
+
 def test_a_killed_dump_continues_to_the_same_store(
-    tmp_path: Path, data_bin: Path, teacher: Path
+    tmp_path: Path, data_bin: Path, teacher: Path, whole: Path
 ) -> None:
     dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--topk", 4, "--block-size", 25]
-    run_command([*dump, "--dest", tmp_path / "whole"])
     blocks = tmp_path / "topk.partial" / "blocks"
     with start_command([*dump, "--dest", tmp_path / "topk"]) as process:
         while process.poll() is None and not list(blocks.glob("??????")):
@@ -135,8 +144,73 @@ def test_a_killed_dump_continues_to_the_same_store(
     assert not (tmp_path / "topk").exists()
     done = run_command([*dump, "--dest", tmp_path / "topk"])
     assert re.search(r"continuing .*topk\.partial: \d+ of 24 blocks are missing", done.stderr)
-    for file in (tmp_path / "whole").iterdir():
+    for file in whole.iterdir():
         assert (tmp_path / "topk" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("shards", [2, 3])
+def test_any_number_of_processes_dumps_the_same_bytes(
+    tmp_path: Path, data_bin: Path, teacher: Path, whole: Path, shards: int
+) -> None:
+    """Under torchrun, and as independent jobs."""
+    dest = tmp_path / "topk"
+    options = [data_bin, "--path", teacher, "--dest", dest, "--topk", 4, "--block-size", 25]
+    if shards == 2:
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        module = ["--nproc-per-node", 2, "-m", "bertkd_fairseq.cli", "dump-topk"]
+        run_command([*launcher, *module, *options])
+    else:
+        dump = [*BERTKD, "dump-topk", *options, "--num-shards", 3, "--shard-id"]
+        for process in [start_command([*dump, shard]) for shard in range(3)]:
+            assert process.wait() == 0
+    for file in whole.iterdir():
+        assert (dest / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_dry_run_estimates_and_writes_nothing(
+    tmp_path: Path, data_bin: Path, teacher: Path
+) -> None:
+    dest = tmp_path / "topk"
+    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest, "--dry-run"]
+    output = run_command(command).stdout
+    values = dict(line.split() for line in output.splitlines())
+    assert int(values["bytes"]) == int(values["tokens"]) * 34 + 8 * int(values["sentences"])
+    assert int(values["tokens_per_second"]) > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_pairs_too_long_for_the_teacher(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
+    """At 24 positions most sources are cut, or have no teacher, or stop the dump; students train all the same."""
+    options = ("--bert-model", tiny_bert, "--max-update", 2, "--max-positions", 24)
+    run_command(train_command(data_bin, *TEACHER, *options, "--save-dir", tmp_path))
+    checkpoint = tmp_path / "checkpoint_last.pt"
+    dump = [*BERTKD, "dump-topk", data_bin, "--path", checkpoint, "--topk", 4, "--on-too-long"]
+    run_command([*dump, "truncate-source", "--dest", tmp_path / "cut"])
+    run_command([*dump, "no-teacher", "--dest", tmp_path / "none"])
+    cut, none = (TopKStore.open(tmp_path / name) for name in ("cut", "none"))
+    assert cut.meta["too_long"]["source_cut"] == none.meta["too_long"]["no_teacher"] > 0
+    silent = np.isneginf(none.logprobs).all(1)
+    assert silent.any()
+    assert not np.isneginf(cut.logprobs).any()
+    np.testing.assert_array_equal(cut.logprobs[~silent], none.logprobs[~silent])
+    done = run_command([*dump, "error", "--dest", tmp_path / "error"], check=False)
+    assert done.returncode == 2
+    count = none.meta["too_long"]["no_teacher"]
+    first = int(np.flatnonzero(np.add.reduceat(silent, none.offsets[:-1]))[0])
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {count} pairs are longer than the teacher's 24 positions, the first is sentence {first} "
+        "of train. Choose another --on-too-long."
+    )
+    student = (
+        *STUDENT,
+        *DISTILL,
+        "--teacher-topk",
+        tmp_path / "none",
+        "--max-update",
+        1,
+        "--no-save",
+    )
+    assert logged(run_command(train_command(data_bin, *student)).stdout)
 
 
 def test_precision_bf16_changes_little(

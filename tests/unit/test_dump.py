@@ -67,7 +67,7 @@ def test_rows_are_the_teachers_answers_in_data_order(
         pad=PAD,
         topk=3,
         num_masks=num_masks,
-        max_positions=24,
+        max_positions=40,
         max_tokens=max_tokens,
         device=torch.device("cpu"),
     )

@@ -37,6 +37,12 @@ def test_packing_follows_its_definition(pairs, data) -> None:
     assert packed.answers.tolist() == answers
 
 
+def test_sources_are_not_cut_where_that_is_not_wanted() -> None:
+    source = np.array([5, 6, 7, EOS])
+    assert fit_source(source, 3, 7, cut_sources=False) is None
+    assert fit_source(source, 3, 8, cut_sources=False) is source
+
+
 @given(source=sentence, target_length=st.integers(1, 20), max_positions=st.integers(3, 30))
 def test_a_fitted_source_is_a_prefix_with_its_eos(
     source, target_length: int, max_positions: int
@@ -56,12 +62,13 @@ def test_a_fitted_source_is_a_prefix_with_its_eos(
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=8),
     max_positions=st.integers(3, 24),
+    cut=st.booleans(),
 )
-def test_fitted_lengths_say_what_fit_source_does(lengths, max_positions: int) -> None:
+def test_fitted_lengths_say_what_fit_source_does(lengths, max_positions: int, cut: bool) -> None:
     sources = [np.array([*[5] * (source - 1), EOS]) for source, _ in lengths]
-    fitted = fitted_lengths(*np.array(lengths).T, max_positions)
+    fitted = fitted_lengths(*np.array(lengths).T, max_positions, cut_sources=cut)
     for row, (source, (_, target_length)) in enumerate(zip(sources, lengths, strict=True)):
-        kept = fit_source(source, target_length, max_positions)
+        kept = fit_source(source, target_length, max_positions, cut_sources=cut)
         assert fitted.no_room[row] == (kept is None)
         assert fitted.source_cut[row] == (kept is not None and len(kept) < len(source))
         read = source if kept is None else kept

@@ -1,0 +1,157 @@
+"""What a dump reads: a teacher's checkpoint and a split of a data-bin, through fairseq."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertkd_fairseq import __version__
+from bertkd_fairseq.data.alignment import data_hashes
+from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, must_be
+from bertkd_fairseq.fingerprint import hash_file
+from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
+
+if TYPE_CHECKING:
+    import torch
+
+    from bertkd_fairseq.dump import TeacherDump
+
+
+@dataclass(frozen=True)
+class DumpSettings:
+    """The options that determine the rows."""
+
+    split: str
+    topk: int
+    num_masks: int
+    precision: str
+    max_tokens: int
+    cut_sources: bool
+
+
+class DumpJob:
+    """A teacher and the pairs that it is asked about."""
+
+    def __init__(self, path: str, data_bin: str, settings: DumpSettings) -> None:
+        """Load both.
+
+        :raises BertKDError: if the checkpoint is missing, refused or no teacher's, or doesn't fit the data-bin.
+        """
+        self.path, self.data_bin, self.settings = path, data_bin, settings
+        self.teacher, self.task = load_teacher(path, data_bin)
+        self.pairs = self.task.load_pairs(data_bin, settings.split)
+        self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
+        choices = int((~self.teacher.never_predicted).sum())
+        if settings.topk > choices:
+            raise ConfigurationError(
+                must_be(
+                    "--topk", f"at most {choices}, the symbols of the dictionary", settings.topk
+                )
+            )
+
+    @property
+    def target_sizes(self) -> np.ndarray:
+        """Target tokens of every sentence, EOS included: (sentences,)."""
+        return np.asarray(self.pairs.tgt_sizes)
+
+    @property
+    def num_symbols(self) -> int:
+        """Size of the dictionary."""
+        return len(self.task.target_dictionary)
+
+    def fitted(self) -> FittedLengths:
+        """Return what becomes of pairs that are too long for the teacher."""
+        source_sizes = np.asarray(self.pairs.src_sizes)
+        cut = self.settings.cut_sources
+        return fitted_lengths(source_sizes, self.target_sizes, self.max_positions, cut_sources=cut)
+
+    def plan(self) -> dict[str, Any]:
+        """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
+        settings, task, fitted = self.settings, self.task, self.fitted()
+        return {
+            "split": settings.split,
+            "source_lang": task.cfg.source_lang,
+            "target_lang": task.cfg.target_lang,
+            "num_masks": settings.num_masks,
+            "precision": settings.precision,
+            "max_tokens": settings.max_tokens,
+            "max_positions": self.max_positions,
+            "too_long": {
+                "source_cut": int(np.sum(fitted.source_cut)),
+                "no_teacher": int(np.sum(fitted.no_room)),
+            },
+            "teacher": {"sha256": hash_file(self.path), "arch": "bert_cmlm_teacher"},
+            "hashes": data_hashes(
+                self.data_bin,
+                settings.split,
+                task.cfg.source_lang,
+                task.cfg.target_lang,
+                self.target_sizes,
+                task.source_dictionary,
+                task.target_dictionary,
+            ),
+        }
+
+    def dump(self, device: torch.device) -> TeacherDump:
+        """Move the teacher to ``device`` in its precision and return what fills blocks with its answers."""
+        from bertkd_fairseq.dump import TeacherDump, set_precision
+
+        set_precision(self.teacher, self.settings.precision)
+        self.teacher.to(device).eval()
+        return TeacherDump(
+            self.teacher,
+            lambda sentence: self.pairs.src[sentence].numpy(),
+            lambda sentence: self.pairs.tgt[sentence].numpy(),
+            bos=self.task.source_dictionary.bos(),
+            pad=self.task.source_dictionary.pad(),
+            topk=self.settings.topk,
+            num_masks=self.settings.num_masks,
+            max_positions=self.max_positions,
+            max_tokens=self.settings.max_tokens,
+            cut_sources=self.settings.cut_sources,
+            device=device,
+        )
+
+
+def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
+    """Return the teacher in ``path`` and its task, set up on ``data_bin``.
+
+    :raises BertKDError: if the file is missing, refused, or holds no teacher.
+    """
+    if not os.path.exists(path):
+        raise ConfigurationError(
+            f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
+        )
+    # Importing the task applies compat and registers every part of the plugin.
+    from fairseq import checkpoint_utils
+
+    from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
+
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [path], arg_overrides={"data": data_bin}
+        )
+    except BertKDError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {error!r}.") from error
+    if not isinstance(task, BertCMLMTask):
+        raise ConfigurationError(
+            must_be("--path", "a checkpoint of --task bert_cmlm", f"one of {type(task).__name__}")
+        )
+    return models[0], task
+
+
+def versions() -> dict[str, str]:
+    """Return what the rows were computed with."""
+    import fairseq
+    import torch
+    import transformers
+
+    modules = {"fairseq": fairseq, "torch": torch, "transformers": transformers, "numpy": np}
+    found = {name: str(module.__version__) for name, module in modules.items()}
+    return {"bertkd_fairseq": __version__, "python": platform.python_version(), **found}
