@@ -6,6 +6,8 @@ One row per target token, EOS included, in the order of the data-bin::
     logprobs.npy   (tokens, K)       float16, descending: log-probabilities at temperature 1
     log_tail.npy   (tokens,)         float16: log of the probability outside the K entries
     offsets.npy    (sentences + 1,)  int64: where each sentence's rows begin, and where the last one's end
+    crc32.npy      (sentences,)      uint32: checksum of each pair, to name the first that differs
+    symbols.txt    the target dictionary that ids stand for, one symbol a line
     meta.json      settings, hashes, a checksum per block, a signature
     SHA256SUMS     of all files above, as sha256sum writes it
 
@@ -34,10 +36,11 @@ FORMAT_VERSION = 1
 PARTIAL_SUFFIX = ".partial"
 
 ROW_ARRAYS = ("ids", "logprobs", "log_tail")
-ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets"))
+ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets", "crc32"))
+SYMBOLS_FILE = "symbols.txt"
 META_FILE = "meta.json"
 CHECKSUM_FILE = "SHA256SUMS"
-FILES = (*ARRAY_FILES, META_FILE, CHECKSUM_FILE)
+FILES = (*ARRAY_FILES, SYMBOLS_FILE, META_FILE, CHECKSUM_FILE)
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
@@ -74,6 +77,7 @@ def store_layout(num_tokens: int, num_sentences: int, k: int, num_symbols: int) 
         "logprobs": ((num_tokens, k), half),
         "log_tail": ((num_tokens,), half),
         "offsets": ((num_sentences + 1,), np.dtype(np.int64)),
+        "crc32": ((num_sentences,), np.dtype(np.uint32)),
     }
 
 
@@ -90,8 +94,8 @@ class TopKStore:
         self.path = path
         self.meta = meta
         layout = _read_layout(path, meta)
-        self.ids, self.logprobs, self.log_tail, self.offsets = (
-            _map_array(path, f"{name}.npy", *layout[name]) for name in (*ROW_ARRAYS, "offsets")
+        self.ids, self.logprobs, self.log_tail, self.offsets, self.crc32 = (
+            _map_array(path, f"{name}.npy", *layout[name]) for name in layout
         )
         if (self.offsets[0], self.offsets[-1]) != (0, meta["num_tokens"]):
             raise _damaged(path, "offsets.npy doesn't begin at 0 and end at the number of tokens")
@@ -116,6 +120,10 @@ class TopKStore:
     def k(self) -> int:
         """Entries stored per token."""
         return int(self.meta["k"])
+
+    def symbols(self) -> list[str]:
+        """Return the target dictionary, V symbols in the order of their ids."""
+        return (self.path / SYMBOLS_FILE).read_text("utf-8").split("\n")[:-1]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -193,7 +201,7 @@ def signature(meta: Mapping[str, Any]) -> str:
 
 def checksum_lines(folder: Path) -> dict[str, str]:
     """Return the line of SHA256SUMS for every other file of a store."""
-    names = (*ARRAY_FILES, META_FILE)
+    names = (name for name in FILES if name != CHECKSUM_FILE)
     return {name: f"{hash_file(folder / name)}  {name}\n" for name in names}
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bertkd_fairseq.topk_store import (
     META_FILE,
     PARTIAL_SUFFIX,
     ROW_ARRAYS,
+    SYMBOLS_FILE,
     TopKRows,
     TopKStore,
     block_checksum,
@@ -44,8 +45,9 @@ class TopKStoreWriter:
 
     Any number of processes on a shared file system may have it open at once, each with blocks of its own.
 
-    ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``settings``: whatever
-    determines the rows, written to ``meta.json``.
+    ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``crc32`` (sentences,):
+    checksums of the pairs (:func:`bertkd_fairseq.fingerprint.pair_checksum`). ``symbols``: the target
+    dictionary. ``settings``: whatever determines the rows, written to ``meta.json``.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class TopKStoreWriter:
         *,
         k: int,
         sizes: np.ndarray,
-        num_symbols: int,
+        crc32: np.ndarray,
+        symbols: Sequence[str],
         block_size: int,
         settings: Mapping[str, Any],
     ) -> None:
@@ -69,16 +72,18 @@ class TopKStoreWriter:
         self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # (sentences + 1,)
         self.num_blocks = -(-len(sizes) // block_size)
         tokens = int(self.offsets[-1])
-        self._layout = store_layout(tokens, len(sizes), k, num_symbols)
+        self._layout = store_layout(tokens, len(sizes), k, len(symbols))
+        self._texts = {SYMBOLS_FILE: "".join(f"{symbol}\n" for symbol in symbols)}
+        self._arrays = {"offsets": self.offsets, "crc32": crc32}
         self._plan: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "k": k,
             "num_sentences": len(sizes),
             "num_tokens": tokens,
-            "num_symbols": num_symbols,
+            "num_symbols": len(symbols),
             "dtypes": {name: dtype.name for name, (_, dtype) in self._layout.items()},
-            "bytes_per_token": bytes_per_token(k, num_symbols),
+            "bytes_per_token": bytes_per_token(k, len(symbols)),
             "block_size": block_size,
             **settings,
         }
@@ -160,9 +165,13 @@ class TopKStoreWriter:
             (new / _BLOCKS_FOLDER).mkdir()
             for array, (shape, dtype) in self._layout.items():
                 file = store / f"{array}.npy"
-                np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+                values = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+                if array in self._arrays:
+                    values[:] = self._arrays[array]
+                    values.flush()
                 _allocate(file)
-            np.save(store / "offsets.npy", self.offsets)
+            for text_file, text in self._texts.items():
+                (store / text_file).write_text(text, "utf-8", newline="\n")
             (new / _PLAN_FILE).write_text(json.dumps(self._plan, indent=1), "utf-8")
             new.rename(self.partial)
 

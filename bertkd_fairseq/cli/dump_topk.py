@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         args.dest,
         k=args.topk,
         sizes=job.target_sizes,
-        num_symbols=job.num_symbols,
+        crc32=job.pair_checksums(),
+        symbols=job.symbols,
         block_size=args.block_size,
         settings=job.plan(),
     )
@@ -135,7 +136,7 @@ def _load(args: argparse.Namespace) -> DumpJob:
 
 def _needed_bytes(job: DumpJob, args: argparse.Namespace) -> int:
     tokens = int(job.target_sizes.sum())
-    return tokens * bytes_per_token(args.topk, job.num_symbols) + 8 * len(job.target_sizes)
+    return tokens * bytes_per_token(args.topk, len(job.symbols)) + 12 * len(job.target_sizes)
 
 
 def _free_bytes(args: argparse.Namespace) -> int:

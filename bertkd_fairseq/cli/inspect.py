@@ -61,25 +61,25 @@ def _verify(store: TopKStore) -> None:
 
 
 def _statistics(store: TopKStore, data_bin: DataBin) -> dict[str, Any]:
-    from fairseq.data import Dictionary, data_utils
+    from fairseq.data import Dictionary, LanguagePairDataset, data_utils
 
     from bertkd_fairseq.data.alignment import data_hashes, mismatches
 
-    meta = store.meta
-    source_lang, target_lang, split = meta["source_lang"], meta["target_lang"], meta["split"]
-    source, target = (
-        Dictionary.load(str(data_bin.path / f"dict.{x}.txt")) for x in (source_lang, target_lang)
-    )
-    prefix = str(data_bin.path / f"{split}.{source_lang}-{target_lang}.{target_lang}")
-    targets = data_utils.load_indexed_dataset(prefix, target)
-    sizes = np.asarray(targets.sizes)
-    hashes = data_hashes(str(data_bin.path), split, source_lang, target_lang, sizes, source, target)
-    raise_all(mismatches(store, hashes, str(data_bin.path), sizes), StoreError)
+    split, langs = store.meta["split"], (store.meta["source_lang"], store.meta["target_lang"])
+    sides: list[Any] = []
+    for lang in langs:
+        dictionary = Dictionary.load(str(data_bin.path / f"dict.{lang}.txt"))
+        prefix = str(data_bin.path / f"{split}.{'-'.join(langs)}.{lang}")
+        dataset = data_utils.load_indexed_dataset(prefix, dictionary)
+        sides += [dataset, dataset.sizes, dictionary]
+    pairs = LanguagePairDataset(*sides)
+    hashes = data_hashes(str(data_bin.path), split, *langs, pairs)
+    raise_all(mismatches(store, hashes, str(data_bin.path), pairs), StoreError)
     statistics = StoreStatistics()
     for start in range(0, len(store), _SENTENCES_AT_ONCE):
         sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(store)))
-        gold = np.concatenate([targets[sentence].numpy() for sentence in sentences])
-        statistics.add(*store.sentences(sentences), gold, target.eos())
+        gold = np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
+        statistics.add(*store.sentences(sentences), gold, pairs.tgt_dict.eos())
     return statistics.summary()
 
 

@@ -6,78 +6,97 @@ import os
 from typing import Any
 
 import numpy as np
-from fairseq.data import Dictionary
 
 from bertkd_fairseq.errors import must_be
-from bertkd_fairseq.fingerprint import hash_files, hash_sizes
+from bertkd_fairseq.fingerprint import hash_files, hash_sizes, pair_checksum
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.vocabulary import dictionary_hash
 
-_WHAT = {
-    "source_dictionary": "source dictionary",
-    "target_dictionary": "target dictionary",
-    "target_sizes": "target lengths",
-    "data": "sentences",
-}
+_HINT = "Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`."
 
 
 def data_hashes(
-    data_bin: str,
-    split: str,
-    source_lang: str,
-    target_lang: str,
-    target_sizes: np.ndarray,
-    source_dictionary: Dictionary,
-    target_dictionary: Dictionary,
+    data_bin: str, split: str, source_lang: str, target_lang: str, pairs: Any
 ) -> dict[str, str]:
-    """Return the hashes that a store carries of the data it was made from."""
+    """Return the hashes that a store carries of the data it was made from.
+
+    ``pairs`` is the split as fairseq's LanguagePairDataset.
+    """
     return {
-        "source_dictionary": dictionary_hash(source_dictionary.symbols),
-        "target_dictionary": dictionary_hash(target_dictionary.symbols),
-        "target_sizes": hash_sizes(target_sizes),
+        "source_dictionary": dictionary_hash(pairs.src_dict.symbols),
+        "target_dictionary": dictionary_hash(pairs.tgt_dict.symbols),
+        "target_sizes": hash_sizes(pairs.tgt_sizes),
         "data": hash_files(_binarized_files(data_bin, split, source_lang, target_lang)),
     }
 
 
-def mismatches(
-    store: TopKStore, hashes: dict[str, str], data_bin: str, target_sizes: np.ndarray
-) -> list[str]:
-    """Return a message for everything in which the store and the data-bin differ."""
-    expected: dict[str, Any] = store.meta["hashes"]
+def pair_checksums(pairs: Any) -> np.ndarray:
+    """Return the checksum of every pair: (sentences,) uint32."""
+    checksums = (
+        pair_checksum(pairs.src[i].numpy(), pairs.tgt[i].numpy()) for i in range(len(pairs))
+    )
+    return np.fromiter(checksums, dtype=np.uint32, count=len(pairs))
+
+
+def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: Any) -> list[str]:
+    """Return a message for everything in which the store and the data-bin differ, with both sides."""
+    wanted: dict[str, str] = store.meta["hashes"]
+    differ = {key for key in hashes if wanted.get(key) != hashes[key]}
     problems = []
-    if len(store) != len(target_sizes):
+    if "target_dictionary" in differ:
+        problems.append(_dictionary_problem(store, data_bin, pairs))
+    elif "source_dictionary" in differ:
+        problems.append(
+            f"the source dictionary of {data_bin} isn't the one that {store.path} was dumped for."
+        )
+    if len(store) != len(pairs):
         problems.append(
             must_be(
-                f"number of sentences of {data_bin}",
-                f"{len(store)} as in {store.path}",
-                len(target_sizes),
+                f"number of sentences of {data_bin}", f"{len(store)} as in {store.path}", len(pairs)
             )
         )
-    for key, what in _WHAT.items():
-        if expected.get(key) != hashes[key]:
-            problems.append(
-                must_be(
-                    f"{what} of {data_bin}",
-                    f"those that {store.path} was dumped for (hash {str(expected.get(key))[:8]})",
-                    f"others (hash {hashes[key][:8]})",
-                )
-            )
-    if problems:
-        problems[-1] += (
-            " Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`."
+    elif differ & {"target_sizes", "data"}:
+        problems.append(_sentence_problem(store, data_bin, pairs))
+    return [*problems[:-1], f"{problems[-1]} {_HINT}"] if problems else []
+
+
+def _dictionary_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
+    theirs, ours = store.symbols(), list(pairs.tgt_dict.symbols)
+    first = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
+    if first is None:
+        return must_be(
+            f"target dictionary of {data_bin}",
+            f"{len(theirs)} symbols as in {store.path}",
+            f"{len(ours)} symbols",
         )
-    return problems
+    return must_be(
+        f"symbol {first} of {data_bin}", f"{theirs[first]!r} as in {store.path}", repr(ours[first])
+    )
+
+
+def _sentence_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
+    """Name the first pair that differs: by its length, or else by its checksum."""
+    sizes = np.asarray(pairs.tgt_sizes)
+    lengths = np.flatnonzero(store.sizes != sizes)
+    if len(lengths):
+        first = int(lengths[0])
+        wanted, seen = f"{store.sizes[first]} tokens as in {store.path}", f"{sizes[first]} tokens"
+        return must_be(f"target sentence {first} of {data_bin}", wanted, seen)
+    changed = np.flatnonzero(np.asarray(store.crc32) != pair_checksums(pairs))
+    if not len(changed):
+        return f"the files of {data_bin} aren't those that {store.path} was dumped for, though every pair is equal."
+    return (
+        f"sentence {int(changed[0])} of {data_bin} isn't the one that {store.path} was dumped for, "
+        f"nor are {len(changed) - 1} others."
+    )
 
 
 def _binarized_files(data_bin: str, split: str, source_lang: str, target_lang: str) -> list[str]:
     for pair in (f"{source_lang}-{target_lang}", f"{target_lang}-{source_lang}"):
         prefix = os.path.join(data_bin, f"{split}.{pair}.")
         if os.path.exists(f"{prefix}{source_lang}.bin"):
-            return [
-                f"{prefix}{lang}.{end}"
-                for lang in (source_lang, target_lang)
-                for end in ("bin", "idx")
-            ]
+            langs = (source_lang, target_lang)
+            return [f"{prefix}{lang}.{end}" for lang in langs for end in ("bin", "idx")]
     raise FileNotFoundError(
         f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertkd_fairseq import __version__
-from bertkd_fairseq.data.alignment import data_hashes
+from bertkd_fairseq.data.alignment import data_hashes, pair_checksums
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, must_be
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
@@ -59,9 +59,13 @@ class DumpJob:
         return np.asarray(self.pairs.tgt_sizes)
 
     @property
-    def num_symbols(self) -> int:
-        """Size of the dictionary."""
-        return len(self.task.target_dictionary)
+    def symbols(self) -> list[str]:
+        """The target dictionary, in the order of its ids."""
+        return list(self.task.target_dictionary.symbols)
+
+    def pair_checksums(self) -> np.ndarray:
+        """Return the checksum of every pair: (sentences,) uint32."""
+        return pair_checksums(self.pairs)
 
     def fitted(self) -> FittedLengths:
         """Return what becomes of pairs that are too long for the teacher."""
@@ -90,9 +94,7 @@ class DumpJob:
                 settings.split,
                 task.cfg.source_lang,
                 task.cfg.target_lang,
-                self.target_sizes,
-                task.source_dictionary,
-                task.target_dictionary,
+                self.pairs,
             ),
         }
 

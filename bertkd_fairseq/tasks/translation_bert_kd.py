@@ -23,7 +23,10 @@ class TranslationBertKDConfig(TranslationConfig):
 
     teacher_topk: Optional[str] = field(
         default=None,
-        metadata={"help": "teacher store made by `bertkd dump-topk`, read in training only"},
+        metadata={
+            "help": "teacher store made by `bertkd dump-topk`, read in training only; "
+            "one for each of colon-separated data folders"
+        },
     )
     autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
 
@@ -67,20 +70,16 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
             pairs, store, self.distillation.kd_topk or store.k
         )
 
-    def _open_store(self, path: str, pairs: Any, split: str, epoch: int) -> TopKStore:
-        store = TopKStore.open(path)
-        paths = split_paths(self.cfg.data)
-        data_bin = paths[(epoch - 1) % len(paths)]
-        hashes = data_hashes(
-            data_bin,
-            split,
-            self.cfg.source_lang,
-            self.cfg.target_lang,
-            pairs.tgt_sizes,
-            self.src_dict,
-            self.tgt_dict,
-        )
-        problems = mismatches(store, hashes, data_bin, pairs.tgt_sizes)
+    def _open_store(self, paths: str, pairs: Any, split: str, epoch: int) -> TopKStore:
+        folders, stores = split_paths(self.cfg.data), split_paths(paths)
+        if len(stores) != len(folders):
+            wanted = f"as many stores as there are data folders ({len(folders)})"
+            raise ConfigurationError(must_be("--teacher-topk", wanted, len(stores)))
+        # As fairseq goes through its data folders, one an epoch.
+        turn = (epoch - 1) % len(folders)
+        store, data_bin = TopKStore.open(stores[turn]), folders[turn]
+        langs = (self.cfg.source_lang, self.cfg.target_lang)
+        problems = mismatches(store, data_hashes(data_bin, split, *langs, pairs), data_bin, pairs)
         if self.distillation.kd_topk > store.k:
             problems.append(
                 must_be(

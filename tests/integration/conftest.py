@@ -37,7 +37,7 @@ COMMON = (
 )
 
 
-def train_command(data_bin: Path, *options: object) -> list[object]:
+def train_command(data_bin: Path | str, *options: object) -> list[object]:
     """Return the argv of a fairseq-train on ``data_bin``."""
     return [*fairseq_command("train"), data_bin, *COMMON, *options]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bertkd_fairseq.data_bin import read_binarized
 from tests.conftest import USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train_command
 
@@ -105,7 +106,7 @@ def test_two_processes_equal_one_with_update_freq(
             assert second[key] == pytest.approx(first[key], abs=2e-3), key
 
 
-def start(data_bin: Path, *options: object) -> tuple[int, str]:
+def start(data_bin: Path | str, *options: object) -> tuple[int, str]:
     """Begin training and return exit code and the last message."""
     command = train_command(data_bin, *STUDENT, *DISTILL, "--max-update", 1, "--no-save", *options)
     done = run_command(command, check=False)
@@ -146,38 +147,68 @@ def test_all_wrong_numbers_are_named_at_once(data_bin: Path, topk: Path) -> None
     )
 
 
-def test_a_store_of_other_sentences_is_refused(tmp_path: Path, data_bin: Path, topk: Path) -> None:
-    other = tmp_path / "data-bin"
-    shutil.copytree(data_bin, other)
+@pytest.fixture
+def other(tmp_path: Path, data_bin: Path) -> Path:
+    return Path(shutil.copytree(data_bin, tmp_path / "data-bin"))
+
+
+HINT = "Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`.\n"
+
+
+def test_a_store_of_another_split_is_refused(other: Path, topk: Path) -> None:
     for end in ("bin", "idx"):  # the training split is the validation split now
         for lang in ("src", "tgt"):
             shutil.copy(
                 other / f"valid.src-tgt.{lang}.{end}", other / f"train.src-tgt.{lang}.{end}"
             )
-    code, message = start(other, "--teacher-topk", topk)
-    hashes = json.loads((topk / "meta.json").read_text())["hashes"]
-    assert code == 2
-    assert re.sub(r"others \(hash \w{8}\)", "others (hash *)", message) == (
-        "error: 3 problems:\n"
-        f"  1. `number of sentences of {other}` must be 600 as in {topk}, but is 60 instead.\n"
-        f"  2. `target lengths of {other}` must be those that {topk} was dumped for "
-        f"(hash {hashes['target_sizes'][:8]}), but is others (hash *) instead.\n"
-        f"  3. `sentences of {other}` must be those that {topk} was dumped for "
-        f"(hash {hashes['data'][:8]}), but is others (hash *) instead. "
-        "Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`.\n"
+    assert start(other, "--teacher-topk", topk, "--kd-topk", 9) == (
+        2,
+        "error: 2 problems:\n"
+        f"  1. `number of sentences of {other}` must be 600 as in {topk}, but is 60 instead. {HINT}"
+        f"  2. `--kd-topk` must be at most 4, what {topk} holds, but is 9 instead. "
+        "Lower it, or dump again with --topk 9.\n",
     )
 
 
-def test_a_store_of_another_dictionary_is_refused(
-    tmp_path: Path, data_bin: Path, topk: Path
-) -> None:
-    other = tmp_path / "data-bin"
-    shutil.copytree(data_bin, other)
+def test_the_first_sentence_that_differs_is_named(other: Path, topk: Path) -> None:
+    # One id of the source of some sentence: lengths and dictionaries are as they were.
+    sizes, _ = read_binarized(other / "train.src-tgt.src")
+    file = other / "train.src-tgt.src.bin"
+    ids = np.fromfile(file, dtype=np.uint16)
+    ids[sizes[:17].sum()] ^= 1
+    ids.tofile(file)
+    assert start(other, "--teacher-topk", topk) == (
+        2,
+        f"error: sentence 17 of {other} isn't the one that {topk} was dumped for, nor are 0 others. {HINT}",
+    )
+
+
+def test_the_first_symbol_that_differs_is_named(other: Path, topk: Path) -> None:
     for name in ("dict.src.txt", "dict.tgt.txt"):
         lines = (other / name).read_text().splitlines()
-        lines[0], lines[1] = lines[1], lines[0]
+        lines[2], lines[3] = lines[3], lines[2]
         (other / name).write_text("\n".join(lines) + "\n")
-    code, message = start(other, "--teacher-topk", topk)
-    assert code == 2
-    assert f"1. `source dictionary of {other}` must be those that {topk} was dumped for" in message
-    assert f"2. `target dictionary of {other}` must be those that {topk} was dumped for" in message
+    third, fourth = (line.split()[0] for line in lines[2:4])
+    assert start(other, "--teacher-topk", topk) == (
+        2,
+        f"error: `symbol 6 of {other}` must be {fourth!r} as in {topk}, but is {third!r} instead. {HINT}",
+    )
+
+
+def test_several_folders_take_a_store_each(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    both = f"{data_bin}:{data_bin}"
+    code, message = start(both, "--teacher-topk", topk)
+    assert (code, message) == (
+        2,
+        "error: `--teacher-topk` must be as many stores as there are data folders (2), but is 1 instead.\n",
+    )
+    options = (
+        *STUDENT,
+        *DISTILL,
+        "--teacher-topk",
+        f"{topk}:{topk}",
+        "--max-epoch",
+        2,
+        "--no-save",
+    )
+    assert logged(run_command(train_command(both, *options)).stdout)

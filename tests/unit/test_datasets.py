@@ -12,8 +12,7 @@ from fairseq.data import Dictionary, LanguagePairDataset
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.topk_store import TopKStore
-from bertkd_fairseq.topk_writer import TopKStoreWriter
-from tests.unit.test_topk_store import make_rows
+from tests.unit.test_topk_store import make_rows, make_writer
 
 LENGTHS = [(3, 5), (9, 2), (1, 7), (4, 4), (6, 1), (2, 9)]
 
@@ -86,9 +85,7 @@ def test_a_long_source_is_cut_and_a_long_target_is_left_for_fairseq_to_filter() 
 @pytest.fixture
 def store(tmp_path: Path) -> TopKStore:
     sizes = np.array([target for _, target in LENGTHS])
-    writer = TopKStoreWriter(
-        tmp_path / "topk", k=3, sizes=sizes, num_symbols=44, block_size=10, settings={}
-    )
+    writer = make_writer(tmp_path / "topk", sizes, k=3, num_symbols=44, block_size=10)
     writer.write_block(0, make_rows(int(sizes.sum()), 3, 44, seed=0))
     return writer.finish()
 

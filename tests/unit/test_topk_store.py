@@ -34,8 +34,12 @@ def make_rows(num_tokens: int, k: int, num_symbols: int, seed: int) -> TopKRows:
 
 
 def make_writer(path: Path, sizes: np.ndarray = SIZES, **changes: Any) -> TopKStoreWriter:
-    options = {"k": 2, "num_symbols": 300, "block_size": 3, "settings": {"precision": "fp32"}}
-    return TopKStoreWriter(path, sizes=sizes, **{**options, **changes})
+    options = {"k": 2, "block_size": 3, "settings": {"precision": "fp32"}}
+    symbols = [f"w{symbol}" for symbol in range(changes.pop("num_symbols", 300))]
+    crc32 = np.arange(len(sizes), dtype=np.uint32) + 2**31
+    return TopKStoreWriter(
+        path, sizes=sizes, crc32=crc32, symbols=symbols, **{**options, **changes}
+    )
 
 
 def fill(writer: TopKStoreWriter, num_symbols: int = 300, k: int = 2) -> list[TopKRows]:
@@ -76,6 +80,9 @@ def test_round_trip(
         np.testing.assert_array_equal(got[1], logprobs[start : start + length])
         start += length
     np.testing.assert_array_equal(store.log_tail, np.concatenate([r.log_tail for r in written]))
+    np.testing.assert_array_equal(store.sizes, sizes)
+    np.testing.assert_array_equal(store.crc32, np.arange(len(sizes)) + 2**31)
+    assert store.symbols() == [f"w{symbol}" for symbol in range(num_symbols)]
     assert store.verify() == []
 
 
@@ -206,7 +213,9 @@ def refused(path: Path) -> str:
     return text[len(start) : -len(end)]
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "logprobs.npy", "log_tail.npy", "offsets.npy"])
+@pytest.mark.parametrize(
+    "name", ["ids.npy", "logprobs.npy", "log_tail.npy", "offsets.npy", "crc32.npy"]
+)
 def test_truncated_lengthened_and_missing_files_are_refused(tmp_path: Path, name: str) -> None:
     file = damaged(tmp_path) / name
     whole = file.read_bytes()
@@ -286,10 +295,9 @@ WORKER = """
 import sys, time
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from bertkd_fairseq.topk_writer import TopKStoreWriter
-from tests.unit.test_topk_store import make_rows
+from tests.unit.test_topk_store import make_rows, make_writer
 sizes = np.arange(60) % 9 + 1
-writer = TopKStoreWriter(sys.argv[2], k=2, sizes=sizes, num_symbols=300, block_size=3, settings={})
+writer = make_writer(sys.argv[2], sizes)
 shard, shards = int(sys.argv[3]), int(sys.argv[4])
 for block in writer.missing_blocks():
     if block % shards == shard:
@@ -320,26 +328,32 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def count_blocks(path: Path) -> int:
+    try:
+        return len(list(path.with_name("topk.partial").joinpath("blocks").glob("??????")))
+    except FileNotFoundError:  # the last worker has just tidied up
+        return 0
+
+
 def test_killed_at_twenty_random_points_it_ends_in_the_same_store(
     tmp_path: Path, whole: Path
 ) -> None:
     """kill -9 at any time: nothing half-written is taken for whole, finished blocks stay."""
     generator = np.random.default_rng(0)
     path = tmp_path / "topk"
-    blocks = path.with_name("topk.partial") / "blocks"
     finished = 0
     for _ in range(20):
         with start_worker(path) as process:
             # Most of a worker's life is start-up; aim at the time when it writes, a block or two at a go.
             begun = time.monotonic()
-            while process.poll() is None and len(list(blocks.glob("??????"))) <= finished:
+            while process.poll() is None and count_blocks(path) <= finished:
                 if time.monotonic() - begun > 30:
                     break
             time.sleep(generator.uniform(0, 0.012))
             process.kill()
         if path.exists():
             break
-        now = len(list(blocks.glob("??????")))
+        now = count_blocks(path)
         assert now >= finished
         finished = now
     else:
