@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
+PERCENTILES = (5, 25, 50, 75, 95)
+_BINS = 1000  # of probability mass: percentiles are read off a histogram, in constant memory
 
 
 @dataclass
@@ -25,6 +27,7 @@ class StoreStatistics:
     )  # (K + 1,), last: not kept
     eos_correct: int = 0
     mass: float = 0.0
+    mass_counts: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
     entropy: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
     top_weight: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
 
@@ -44,7 +47,9 @@ class StoreStatistics:
         ranks = np.where(hits.any(1), hits.argmax(1), k)  # (n,)
         self.gold_ranks += np.bincount(ranks[inner], minlength=k + 1)
         kept = logprobs[inner].astype(np.float64)  # (m, K)
-        self.mass += float(np.exp(kept).sum())
+        mass = np.minimum(np.exp(kept).sum(1), 1.0)  # (m,)
+        self.mass += float(mass.sum())
+        self.mass_counts += np.histogram(mass, bins=_BINS, range=(0.0, 1.0))[0]
         for index, temperature in enumerate(TEMPERATURES):
             weights = np.exp((kept - kept.max(1, keepdims=True)) / temperature)
             weights /= weights.sum(1, keepdims=True)
@@ -62,6 +67,7 @@ class StoreStatistics:
             "gold_in_top_k": round(100 * self.gold_ranks[:-1].sum() / inner, 2),
             "eos_accuracy": round(100 * self.eos_correct / max(self.eos, 1), 2),
             "mass_in_top_k": round(100 * self.mass / inner, 2),
+            "mass_percentiles": {f"p{p}": self._mass_percentile(p) for p in PERCENTILES},
             "gold_rank_counts": self.gold_ranks.tolist(),
             "soft_target": {
                 f"T={temperature:g}": {
@@ -71,3 +77,10 @@ class StoreStatistics:
                 for index, temperature in enumerate(TEMPERATURES)
             },
         }
+
+    def _mass_percentile(self, percentile: int) -> float:
+        """Return the mass in percent below which ``percentile`` percent of the tokens stay, to 0.1."""
+        wanted = self.mass_counts.sum() * percentile / 100
+        return round(
+            100 * float(np.searchsorted(np.cumsum(self.mass_counts), wanted) + 1) / _BINS, 1
+        )

@@ -1,53 +1,93 @@
-"""``bertkd inspect``: signature and statistics of a teacher store."""
+"""``bertkd inspect``: signature, statistics and single sentences of a teacher store."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bertkd_fairseq.data_bin import DataBin
-from bertkd_fairseq.errors import StoreError, raise_all
+from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.store_plot import plot_statistics
 from bertkd_fairseq.store_statistics import StoreStatistics
 from bertkd_fairseq.topk_store import TopKStore
 
-EXAMPLE = "bertkd inspect topk --data-bin data-bin --verify"
+EXAMPLE = "bertkd inspect topk --data-bin data-bin --verify --plot topk.png"
 
 _SENTENCES_AT_ONCE = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("store", help="teacher store made by `bertkd dump-topk`")
-    parser.add_argument("--data-bin", help="compare with the target tokens of this data-bin")
-    parser.add_argument(
-        "--verify", action="store_true", help="read every byte and compare with the checksums"
+    add = parser.add_argument
+    add("store", help="teacher store made by `bertkd dump-topk`")
+    add(
+        "--data-bin", help="the data-bin it was made for: adds statistics against the target tokens"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the numbers here too")
+    add("--verify", action="store_true", help="read every byte and compare with the checksums")
+    add("--sentence", type=int, metavar="I", help="show this sentence, token by token, from 0")
+    add("--plot", metavar="FILE", help="draw the statistics to this PNG")
+    add("--json", metavar="FILE", help="write the numbers here too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the signature, what was verified, and statistics where there is a data-bin."""
+    """Print what was asked for."""
+    if args.plot and not args.data_bin:
+        raise ConfigurationError("--plot needs --data-bin, to know the target tokens.")
     store = TopKStore.open(args.store)
-    size = sum(file.stat().st_size for file in store.path.iterdir())
+    pairs = _open_pairs(store, DataBin.open(args.data_bin)) if args.data_bin else None
+    if args.sentence is not None:
+        if not 0 <= args.sentence < len(store):
+            raise ConfigurationError(
+                must_be("--sentence", f"from 0 to {len(store) - 1}", args.sentence)
+            )
+        gold = pairs.tgt[args.sentence].numpy() if pairs else None
+        print("\n".join(sentence_table(store, args.sentence, gold)))
+        return 0
     summary: dict[str, Any] = {
         "signature": store.meta["signature"],
         "sentences": len(store),
         "tokens": store.meta["num_tokens"],
-        "bytes_per_token": round(size / store.meta["num_tokens"], 2),
+        "bytes_per_token": round(_size(store) / store.meta["num_tokens"], 2),
     }
     if args.verify:
         _verify(store)
         summary["verified"] = "every byte"
-    if args.data_bin:
-        summary["statistics"] = _statistics(store, DataBin.open(args.data_bin))
+    if pairs:
+        statistics = _statistics(store, pairs)
+        summary["statistics"] = statistics.summary()
+        if args.plot:
+            title = store.meta["signature"]
+            plot_statistics(summary["statistics"], statistics.mass_counts, args.plot, title)
     print("\n".join(_lines(summary)))
     if args.json:
         Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")
     return 0
+
+
+def sentence_table(store: TopKStore, index: int, gold: np.ndarray | None) -> list[str]:
+    """Return a line per target token: the gold symbol (if known) and the teacher's, with probabilities."""
+    symbols = store.symbols()
+    ids, logprobs = store.sentence(index)
+    tails = store.log_tail[store.offsets[index] : store.offsets[index + 1]]
+    golds = [""] * len(ids) if gold is None else [symbols[token] for token in gold]
+    width = max(map(len, golds))
+    lines = []
+    for token, row, values, tail in zip(golds, ids, logprobs, tails, strict=True):
+        entries = [
+            f"{symbols[i]} {math.exp(value):.3f}" for i, value in zip(row, values, strict=True)
+        ]
+        teacher = "no teacher" if np.isneginf(values).all() else "  ".join(entries)
+        lines.append(f"{token:<{width}} | {teacher} | rest {math.exp(tail):.3f}")
+    return lines
+
+
+def _size(store: TopKStore) -> int:
+    return sum(file.stat().st_size for file in store.path.iterdir())
 
 
 def _verify(store: TopKStore) -> None:
@@ -60,7 +100,8 @@ def _verify(store: TopKStore) -> None:
         )
 
 
-def _statistics(store: TopKStore, data_bin: DataBin) -> dict[str, Any]:
+def _open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
+    """Return the split that the store belongs to, or say why it doesn't."""
     from fairseq.data import Dictionary, LanguagePairDataset, data_utils
 
     from bertkd_fairseq.data.alignment import data_hashes, mismatches
@@ -75,12 +116,16 @@ def _statistics(store: TopKStore, data_bin: DataBin) -> dict[str, Any]:
     pairs = LanguagePairDataset(*sides)
     hashes = data_hashes(str(data_bin.path), split, *langs, pairs)
     raise_all(mismatches(store, hashes, str(data_bin.path), pairs), StoreError)
+    return pairs
+
+
+def _statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
     statistics = StoreStatistics()
     for start in range(0, len(store), _SENTENCES_AT_ONCE):
         sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(store)))
         gold = np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
         statistics.add(*store.sentences(sentences), gold, pairs.tgt_dict.eos())
-    return statistics.summary()
+    return statistics
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

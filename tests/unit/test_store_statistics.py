@@ -37,6 +37,9 @@ def test_statistics_against_a_naive_count() -> None:
         100 * np.mean([np.exp(kept[r]).sum() for r in rows]), 2
     )
     assert sum(summary["gold_rank_counts"]) == len(rows)
+    for percentile, value in summary["mass_percentiles"].items():
+        exact = 100 * np.percentile([np.exp(kept[r]).sum() for r in rows], int(percentile[1:]))
+        assert value == pytest.approx(exact, abs=0.6)  # bins of 0.1, and tokens far apart
     for temperature in TEMPERATURES:
         tops, entropies = [], []
         for r in rows:

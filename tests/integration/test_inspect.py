@@ -1,0 +1,60 @@
+"""``bertkd inspect`` on the store of the miniature pair."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.conftest import BERTKD, run_command
+
+
+def test_statistics_and_picture(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--verify"]
+    files = ["--plot", tmp_path / "topk.png", "--json", tmp_path / "topk.json"]
+    output = run_command([*command, *files]).stdout
+    summary = json.loads((tmp_path / "topk.json").read_text())
+    signature = json.loads((topk / "meta.json").read_text())["signature"]
+    assert output.splitlines()[0].split() == ["signature", signature]
+    assert summary["verified"] == "every byte"
+    assert summary["statistics"]["eos_accuracy"] > 90
+    assert (tmp_path / "topk.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sentence_as_a_table(data_bin: Path, topk: Path) -> None:
+    command = [*BERTKD, "inspect", topk, "--sentence", 3]
+    lines = run_command([*command, "--data-bin", data_bin]).stdout.splitlines()
+    gold, teacher, rest = lines[-1].split(" | ")
+    assert gold.strip() == "</s>"
+    assert teacher.startswith("</s> 0.")
+    assert len(teacher.split("  ")) == 4
+    assert rest.startswith("rest 0.")
+    # The store alone knows its symbols too.
+    alone = run_command(command).stdout.splitlines()
+    assert [line.split(" | ")[1] for line in alone] == [line.split(" | ")[1] for line in lines]
+
+
+def test_wrong_options(data_bin: Path, topk: Path) -> None:
+    done = run_command([*BERTKD, "inspect", topk, "--plot", "x.png"], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --plot needs --data-bin, to know the target tokens.\n",
+    )
+    done = run_command([*BERTKD, "inspect", topk, "--sentence", 600], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: `--sentence` must be from 0 to 599, but is 600 instead.\n",
+    )
+
+
+def test_a_damaged_store_is_found(tmp_path: Path, topk: Path) -> None:
+    copy = Path(shutil.copytree(topk, tmp_path / "topk"))
+    with open(copy / "logprobs.npy", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x00")
+    done = run_command([*BERTKD, "inspect", copy, "--verify"], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {copy} differs from its checksums in logprobs.npy, block 0. "
+        "Dump it again with `bertkd dump-topk --force`.\n",
+    )
