@@ -5,7 +5,9 @@ of different gender; the article, the adjective and even the verb before a noun 
 gender of the synonym that is still to come, and the source only hints at which one that will be. A
 style choice that the source often leaves open shows at the start, in the verb and at the end of
 the target. A left-to-right student has to guess these early; a teacher that sees the rest of the
-target knows them.
+target knows them. Verbs, adjectives and adverbs have two forms each that mean the same and that
+nothing else shows, as every language has: there a soft target says more than the one word that
+happens to be in the text.
 
 The languages are fixed, only the sentences depend on the seed. Source order is subject, place,
 object, verb; target order is subject, verb, object, place.
@@ -38,6 +40,8 @@ HINT_PROBABILITY = 0.7
 #: How often the source shows that the target is in formal style.
 STYLE_PROBABILITY = 0.5
 
+#: How often a verb, adjective or adverb takes the less usual of its two forms.
+VARIANT_PROBABILITY = 0.35
 #: Share of tokens masked in pretraining: more than BERT's 15%, since minutes have to do.
 MASK_RATE = 0.3
 
@@ -117,7 +121,7 @@ class _Speaker:
         shown = ["bitte"] if formal and rng.random() < STYLE_PROBABILITY else []
         source = [*adverb_source, *shown, *subject_source, *place_source, *object_source]
         target = [*(["ser"] if formal else []), *subject_target]
-        target += [verb_target + gender + ("ne" if formal else "")]
+        target += [self._form(verb_target) + gender + ("ne" if formal else "")]
         target += [*object_target, *place_target, *adverb_target, *(["voi"] if formal else [])]
         return " ".join([*source, verb_source, "."]), " ".join([*target, "."])
 
@@ -139,7 +143,7 @@ class _Speaker:
         if rng.random() < 0.4:
             adjective, stem = self.lexicon.adjectives[self._index(self.lexicon.adjectives)]
             source.append(adjective)
-            target.append(stem + gender)
+            target.append(self._form(stem) + gender)
         return [*source, noun_source], [*target, synonyms[gender] + gender], gender
 
     def _place(self, governor: int) -> tuple[list[str], list[str]]:
@@ -153,7 +157,11 @@ class _Speaker:
         if self.rng.random() > 0.3:
             return [], []
         source, target = self.lexicon.adverbs[self._index(self.lexicon.adverbs)]
-        return [source], [target]
+        return [source], [self._form(target)]
+
+    def _form(self, stem: str) -> str:
+        """Draw one of the two forms of a stem: as it is, or spelt backwards."""
+        return stem[::-1] if self.rng.random() < VARIANT_PROBABILITY else stem
 
 
 def write_corpus(

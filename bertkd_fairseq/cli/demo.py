@@ -49,7 +49,7 @@ class Sizes:
     resamples: int
 
 
-FULL = Sizes(5000, 200, 1000, 3000, 1200, 400, 1000)
+FULL = Sizes(1500, 200, 1000, 3000, 500, 400, 1000)
 QUICK = Sizes(300, 30, 31, 5, 6, 6, 50)
 
 

@@ -86,8 +86,8 @@ class CMLMDataset(FairseqDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Batches are the same in every epoch, only the masks differ."""
-        return True
+        """No: a worker that outlives the epoch keeps its copy of the dataset, and so its masks."""
+        return False
 
     def num_tokens(self, index: int) -> int:
         """Return the positions that the pair takes: what ``--max-tokens`` counts."""

@@ -37,7 +37,7 @@ def test_sentences_and_word_types(corpus: dict[str, Path]) -> None:
     source, target = _words(corpus["train.src"]), _words(corpus["train.tgt"])
     assert all(4 <= len(words) <= 15 for words in source + target)
     assert 60 < len({word for words in source for word in words}) < 120
-    assert 150 < len({word for words in target for word in words}) < 300
+    assert 150 < len({word for words in target for word in words}) < 400
     text = corpus["train.src"].read_text("utf-8")
     assert "-" in text and any(c in text for c in "äöü") and any(c.isupper() for c in text)
 
@@ -54,6 +54,15 @@ def test_article_agrees_with_the_noun_that_follows(corpus: dict[str, Path]) -> N
                 assert noun[-1] == word[-1]
                 checked += 1
     assert checked > 2000
+
+
+def test_a_third_of_the_adverbs_take_their_other_form(corpus: dict[str, Path]) -> None:
+    usual = {target for _, target in lexicon().adverbs}
+    other = {target[::-1] for target in usual}
+    words = [word for words in _words(corpus["train.tgt"]) for word in words]
+    counts = [sum(word in forms for word in words) for forms in (usual, other)]
+    share = counts[1] / sum(counts)
+    assert abs(share - 0.35) < 4 * (0.35 * 0.65 / sum(counts)) ** 0.5
 
 
 def test_the_source_leaves_gender_and_style_open(corpus: dict[str, Path]) -> None:
@@ -93,7 +102,9 @@ def test_tiny_bert_learns_and_loads(
 ) -> None:
     caplog.set_level("INFO", "bertkd_fairseq.miniature")
     files = [corpus["train.src"], corpus["train.tgt"]]
-    train_tiny_bert(files, tmp_path, vocab_size=300, hidden=32, layers=1, steps=100)
+    train_tiny_bert(
+        files, tmp_path, vocab_size=300, hidden=32, layers=1, steps=400, pretraining_pairs=500
+    )
     losses = [r.args[2] for r in caplog.records if isinstance(r.args, tuple)]
     assert len(losses) == 2 and losses[1] < losses[0]
 
