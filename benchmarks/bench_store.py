@@ -51,7 +51,8 @@ def make_store(folder: Path, gigabytes: float) -> Path:
         "num_tokens": sentences * SENTENCE,
         "num_symbols": SYMBOLS,
     }
-    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, **counts}
+    blocks = {"block_size": sentences, "block_checksums": [], "signature": "benchmark"}
+    meta = {"format": FORMAT, "format_version": FORMAT_VERSION, **counts, **blocks}
     (path / "meta.json").write_text(json.dumps(meta))
     for name in FILES:
         (path / name).touch()

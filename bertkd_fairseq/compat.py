@@ -43,8 +43,9 @@ def safe_globals() -> list[Any]:
     """Return the harmless classes and functions that fairseq checkpoints hold beside tensors.
 
     ``argparse.Namespace`` is where a checkpoint keeps its model's and task's settings. The others
-    rebuild an integer array: ``--eval-bleu`` keeps its n-gram counts so. numpy renamed its inner
-    module in 2.0, and a checkpoint may have been written under either name.
+    rebuild an array of numbers: ``--eval-bleu`` keeps its n-gram counts so, as integers in one
+    process and as floats in several. numpy renamed its inner module in 2.0, and a checkpoint may
+    have been written under either name.
     """
     # ndarray.__reduce__ names the function that rebuilds arrays, wherever this numpy keeps it.
     rebuild_array = np.zeros(0, np.int64).__reduce__()[0]
@@ -53,6 +54,7 @@ def safe_globals() -> list[Any]:
         np.ndarray,
         np.dtype,
         type(np.dtype(np.int64)),
+        type(np.dtype(np.float64)),
         (rebuild_array, "numpy._core.multiarray._reconstruct"),
         (rebuild_array, "numpy.core.multiarray._reconstruct"),
     ]

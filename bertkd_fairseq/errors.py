@@ -6,6 +6,7 @@ exit code 2, both from ``bertkd`` and, through :func:`install_excepthook`, from 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from types import TracebackType
@@ -61,9 +62,15 @@ def install_excepthook() -> None:
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
+        # Raised inside the hook, SystemExit sets the exit code of the interpreter.
         if isinstance(error, BertKDError):
-            # Raised inside the hook, SystemExit sets the exit code of the interpreter.
             raise SystemExit(report(error))
+        # fairseq starts a process per GPU; what one of them raised arrives as the text of its traceback.
+        found = re.search(
+            r"^bertkd_fairseq\.errors\.\w+: (.*)", str(error), re.DOTALL | re.MULTILINE
+        )
+        if kind.__name__ == "ProcessRaisedException" and found:
+            raise SystemExit(report(BertKDError(found[1].strip())))
         previous(kind, error, traceback)
 
     hook.reports_bertkd_errors = True  # type: ignore[attr-defined]

@@ -77,7 +77,9 @@ def bert_kd_loss(
         safe_target = target.masked_fill(~kept, 0)
         ids = torch.cat([safe_target[:, None], topk_ids], dim=1)  # (N, 1 + K)
         sparse = torch.cat([hard[:, None], share[:, None] * weights], dim=1)  # (N, 1 + K)
-        loss, nll, kd = _SoftTargetCrossEntropy.apply(logits, ids, sparse, uniform, weights, kept)
+        loss, nll, kd = _SoftTargetCrossEntropy.apply(
+            logits, ids, sparse, uniform, weights, kept, label_smoothing
+        )
         zero = nll.new_zeros(())
         return BertKDLoss(
             loss=loss,
@@ -110,11 +112,12 @@ class _SoftTargetCrossEntropy(torch.autograd.Function):
         uniform: Tensor,
         weights: Tensor,
         kept: Tensor,
+        label_smoothing: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         picked = logits.gather(1, ids).to(sparse.dtype)  # (N, 1 + K)
         log_normalizer = torch.empty_like(uniform)  # (N,)
         total = torch.zeros_like(uniform)  # (N,) sum of the logits of a row
-        smoothed = bool(uniform.any())
+        smoothed = label_smoothing > 0
         for rows in _row_chunks(logits):
             chunk = logits[rows].to(sparse.dtype)  # (n, V)
             torch.logsumexp(chunk, dim=1, out=log_normalizer[rows])
@@ -141,7 +144,7 @@ class _SoftTargetCrossEntropy(torch.autograd.Function):
             chunk.sub_(uniform[rows, None])
             chunk.scatter_add_(1, ids[rows], -sparse[rows])
             grad_logits[rows] = chunk.mul_(scale[rows, None])
-        return grad_logits, None, None, None, None, None
+        return grad_logits, None, None, None, None, None, None
 
 
 def _row_chunks(logits: Tensor) -> list[slice]:

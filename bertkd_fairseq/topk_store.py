@@ -42,6 +42,16 @@ META_FILE = "meta.json"
 CHECKSUM_FILE = "SHA256SUMS"
 FILES = (*ARRAY_FILES, SYMBOLS_FILE, META_FILE, CHECKSUM_FILE)
 
+_REQUIRED = (
+    "k",
+    "num_tokens",
+    "num_sentences",
+    "num_symbols",
+    "block_size",
+    "block_checksums",
+    "signature",
+)
+
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
@@ -263,6 +273,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads(meta_file.read_text("utf-8"))
         kind, version = meta["format"], meta["format_version"]
+        _ = [meta[key] for key in _REQUIRED]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{META_FILE}: {error!r}") from error
     if (kind, version) != (FORMAT, FORMAT_VERSION):

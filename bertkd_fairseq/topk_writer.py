@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from bertkd_fairseq.topk_store import (
 _PLAN_FILE = "plan.json"
 _BLOCKS_FOLDER = "blocks"
 _STORE_FOLDER = "store"
+_PATIENCE_SECONDS = 600.0
 
 
 class TopKStoreWriter:
@@ -44,10 +46,12 @@ class TopKStoreWriter:
         store/         the arrays, renamed to ``<path>`` when all blocks are there
 
     Any number of processes on a shared file system may have it open at once, each with blocks of its own.
+    Where the store is complete already and of the same settings, there are no missing blocks.
 
     ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``crc32`` (sentences,):
     checksums of the pairs (:func:`bertkd_fairseq.fingerprint.pair_checksum`). ``symbols``: the target
-    dictionary. ``settings``: whatever determines the rows, written to ``meta.json``.
+    dictionary. ``settings``: whatever determines the rows, written to ``meta.json``. ``create``: one of
+    several processes makes the folder, the others wait for it.
     """
 
     def __init__(
@@ -60,10 +64,11 @@ class TopKStoreWriter:
         symbols: Sequence[str],
         block_size: int,
         settings: Mapping[str, Any],
+        create: bool = True,
     ) -> None:
         """Create the store, or continue one that was begun with the same settings.
 
-        :raises ConfigurationError: if ``path`` exists, or was begun with other settings.
+        :raises ConfigurationError: if ``path`` is something else, or was begun with other settings.
         :raises StoreError: if the folder can't be written, or the disk hasn't enough room.
         """
         self.path = Path(path)
@@ -73,9 +78,9 @@ class TopKStoreWriter:
         self.num_blocks = -(-len(sizes) // block_size)
         tokens = int(self.offsets[-1])
         self._layout = store_layout(tokens, len(sizes), k, len(symbols))
-        self._texts = {SYMBOLS_FILE: "".join(f"{symbol}\n" for symbol in symbols)}
+        self._symbols = "".join(f"{symbol}\n" for symbol in symbols)
         self._arrays = {"offsets": self.offsets, "crc32": crc32}
-        self._plan: dict[str, Any] = {
+        plan = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "k": k,
@@ -87,11 +92,16 @@ class TopKStoreWriter:
             "block_size": block_size,
             **settings,
         }
-        self._open()
+        self._plan: dict[str, Any] = json.loads(json.dumps(plan))
+        self._open(create)
 
     def missing_blocks(self) -> list[int]:
         """Return the blocks that are still to be written."""
-        return [block for block in range(self.num_blocks) if not self._block_file(block).exists()]
+        missing = [
+            block for block in range(self.num_blocks) if not self._block_file(block).exists()
+        ]
+        # Asked in this order: another process may finish the store at any moment.
+        return [] if self.path.exists() else missing
 
     def block_sentences(self, block: int) -> range:
         """Return the sentences of ``block``."""
@@ -101,36 +111,42 @@ class TopKStoreWriter:
     def write_block(self, block: int, rows: TopKRows) -> None:
         """Write the rows of all sentences of ``block``, in order, and record it as finished."""
         where = block_rows(self.offsets, block, self.block_size)
-        written = []
+        arrays = []
         for name in ROW_ARRAYS:
-            array = np.load(self._store / f"{name}.npy", mmap_mode="r+")
-            array[where] = getattr(rows, name)
-            array.flush()
-            written.append(array[where])
-        self._write(self._block_file(block), block_checksum(*written))
+            array = np.ascontiguousarray(getattr(rows, name), dtype=self._layout[name][1])
+            # Exactly these bytes: a memory map writes whole pages back, on a network also the neighbour's rows.
+            with open(self._store / f"{name}.npy", "r+b", buffering=0) as file:
+                row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+                file.seek(_data_offset(file) + where.start * row_bytes)
+                _write_all(file, array)
+                os.fsync(file.fileno())
+            arrays.append(array)
+        self._write(self._block_file(block), block_checksum(*arrays))
 
-    def finish(self, extra: Mapping[str, Any] | None = None) -> TopKStore:
-        """Give the store its name and return it opened; ``extra`` goes to ``meta.json`` too.
+    def finish(self) -> TopKStore:
+        """Give the store its name and return it opened.
 
         Where several processes find all blocks there, one of them does it and the others agree.
 
-        :raises StoreError: if blocks are missing.
+        :raises StoreError: if blocks are missing, or aren't on the disk as they were written.
         """
-        try:
-            self._finish(extra)
-        except FileNotFoundError:
-            if not self.path.exists():
-                raise
+        if not self.path.exists():
+            try:
+                self._finish()
+            except (FileNotFoundError, StoreError):
+                if not self.path.exists():
+                    raise
         return TopKStore.open(self.path)
 
-    def _finish(self, extra: Mapping[str, Any] | None) -> None:
+    def _finish(self) -> None:
         missing = self.missing_blocks()
         if missing:
             raise StoreError(
                 must_be("missing blocks", 0, len(missing), "Run the same command again.")
             )
         blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
-        meta = {**self._plan, **(extra or {}), "block_checksums": blocks}
+        self._check_blocks(blocks)
+        meta = {**self._plan, "block_checksums": blocks}
         meta["signature"] = signature(meta)
         meta_text = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
         self._write(self._store / META_FILE, meta_text)
@@ -138,20 +154,43 @@ class TopKStoreWriter:
         self._store.rename(self.path)
         shutil.rmtree(self.partial, ignore_errors=True)
 
-    def _open(self) -> None:
+    def _check_blocks(self, checksums: Sequence[str]) -> None:
+        """Read all blocks again; one that isn't as it was written has to be written anew."""
+        arrays = [np.load(self._store / f"{name}.npy", mmap_mode="r") for name in ROW_ARRAYS]
+        for block, expected in enumerate(checksums):
+            where = block_rows(self.offsets, block, self.block_size)
+            if block_checksum(*(array[where] for array in arrays)) != expected:
+                self._block_file(block).unlink(missing_ok=True)
+                raise StoreError(
+                    f"block {block} of {self.partial} isn't on the disk as it was written. "
+                    "Check the disk and run the same command again."
+                )
+
+    def _open(self, create: bool) -> None:
         if self.path.exists():
-            raise ConfigurationError(
-                f"{self.path} exists already. Use --force to dump it again, or another --dest."
-            )
+            self._check_same_plan(self.path, TopKStore.open(self.path).meta)
+            return
         plan_file = self.partial / _PLAN_FILE
-        if not plan_file.exists():
+        if create and not plan_file.exists():
             try:
                 self._create()
             except OSError as error:
                 # Another process may have been quicker, which is as good.
                 if not plan_file.exists():
                     raise StoreError(f"{self.partial} can't be made: {error}.") from error
-        self._check_same_plan(json.loads(plan_file.read_text("utf-8")))
+        self._wait_for(plan_file)
+        if not self.path.exists():
+            self._check_same_plan(self.partial, json.loads(plan_file.read_text("utf-8")))
+
+    def _wait_for(self, plan_file: Path) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not plan_file.exists() and not self.path.exists():
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{self.partial} isn't there after {_PATIENCE_SECONDS:.0f} seconds. "
+                    "Start the process with --shard-id 0, which makes it."
+                )
+            time.sleep(0.1)
 
     def _create(self) -> None:
         """Make the folder under another name and rename it: nobody ever sees half of it."""
@@ -170,22 +209,24 @@ class TopKStoreWriter:
                     values[:] = self._arrays[array]
                     values.flush()
                 _allocate(file)
-            for text_file, text in self._texts.items():
-                (store / text_file).write_text(text, "utf-8", newline="\n")
-            (new / _PLAN_FILE).write_text(json.dumps(self._plan, indent=1), "utf-8")
+            (store / SYMBOLS_FILE).write_text(self._symbols, "utf-8", newline="\n")
+            with open(new / _PLAN_FILE, "w", encoding="utf-8") as plan_file:
+                json.dump(self._plan, plan_file, indent=1)
+                plan_file.flush()
+                os.fsync(plan_file.fileno())
             new.rename(self.partial)
 
-    def _check_same_plan(self, begun: dict[str, Any]) -> None:
-        wanted = json.loads(json.dumps(self._plan))
+    def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
+        keys = {*begun, *self._plan} - {"block_checksums", "signature"}
         differences = [
-            f"{key}: {begun.get(key)} before, {wanted.get(key)} now"
-            for key in sorted({*begun, *wanted})
-            if begun.get(key) != wanted.get(key)
+            f"{key}: {begun.get(key)} before, {self._plan.get(key)} now"
+            for key in sorted(keys)
+            if begun.get(key) != self._plan.get(key)
         ]
         if differences:
             raise ConfigurationError(
-                f"{self.partial} was begun with other settings ({'; '.join(differences)}). "
-                "Use the same settings to continue it, or --force to start over."
+                f"{folder} was made with other settings ({'; '.join(differences)}). "
+                "Use the same settings, another --dest, or --force to start over."
             )
 
     def _write(self, path: Path, text: str) -> None:
@@ -209,21 +250,48 @@ class TopKStoreWriter:
 def remove_store(path: str | os.PathLike[str]) -> None:
     """Remove a store and what is left of an unfinished one, and nothing that is not a store.
 
-    :raises ConfigurationError: if ``path`` is there and not a store.
+    :raises ConfigurationError: if ``path`` is there and not a store; nothing is removed then.
     """
     folder = Path(path)
-    for candidate in (folder, folder.with_name(folder.name + PARTIAL_SUFFIX)):
-        if not candidate.exists():
-            continue
-        if not any((candidate / name).exists() for name in (META_FILE, _PLAN_FILE)):
+    partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
+    marks = {folder: folder / META_FILE, partial: partial / _PLAN_FILE}
+    found = [candidate for candidate in marks if candidate.exists()]
+    for candidate in found:
+        if not _is_ours(marks[candidate]):
             raise ConfigurationError(
                 f"{candidate} is not a teacher store, so --force does not remove it."
             )
+    for candidate in found:
         shutil.rmtree(candidate)
 
 
+def _is_ours(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_text("utf-8"))["format"] == FORMAT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _data_offset(file: Any) -> int:
+    """Return where the numbers of an opened .npy file begin."""
+    version = np.lib.format.read_magic(file)
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    read(file)
+    return int(file.tell())
+
+
+def _write_all(file: Any, array: np.ndarray) -> None:
+    left = memoryview(array.reshape(-1).view(np.uint8).data)
+    while left:
+        left = left[file.write(left) :]
+
+
 def _allocate(file: Path) -> None:
-    """Take the disk's room now: a full disk would otherwise kill the process in mid-write (SIGBUS)."""
+    """Take the disk's room now, so that a full disk is known before any compute is spent."""
     if hasattr(os, "posix_fallocate"):
         with open(file, "r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

@@ -16,7 +16,7 @@ import numpy as np
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.topk_store import TopKStore, bytes_per_token
+from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, TopKStore, bytes_per_token
 from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
 if TYPE_CHECKING:
@@ -62,19 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Dump, or continue an interrupted dump, and print a summary."""
     _check_options(args)
-    if not args.force and Path(args.dest).exists():
-        raise ConfigurationError(
-            f"{args.dest} exists already. Use --force to dump it again, or another --dest."
-        )
     start = time.monotonic()
+    device = _device(args)
     job = _load(args)
     if args.dry_run:
-        _print(_estimate(job, args), args)
+        _print(_estimate(job, device, args), args)
         return 0
     if args.force:
         remove_store(args.dest)
-    else:
-        _check_disk(job, args)
+    _check_disk(job, args)
     writer = TopKStoreWriter(
         args.dest,
         k=args.topk,
@@ -82,18 +78,17 @@ def run(args: argparse.Namespace) -> int:
         crc32=job.pair_checksums(),
         symbols=job.symbols,
         block_size=args.block_size,
-        settings=job.plan(),
+        settings=job.plan(device.type),
+        create=args.shard_id == 0,
     )
-    rate = _fill(writer, job, args)
+    rate = _fill(writer, job, device, args)
     missing = writer.missing_blocks()
     if missing:
         log.info(
             "done; %d blocks are still with other processes, the last one finishes", len(missing)
         )
         return 0
-    from bertkd_fairseq.data.dump_job import versions
-
-    store = writer.finish({"versions": versions()})
+    store = writer.finish()
     _print(_summary(store, rate, time.monotonic() - start), args)
     return 0
 
@@ -109,6 +104,8 @@ def _check_options(args: argparse.Namespace) -> None:
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        problems.append(must_be("--json", "a file in a folder that exists", args.json))
     raise_all(problems)
 
 
@@ -147,9 +144,10 @@ def _free_bytes(args: argparse.Namespace) -> int:
 
 
 def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
-    partial = Path(args.dest).with_name(Path(args.dest).name + ".partial")
+    dest = Path(args.dest)
+    begun = dest.exists() or dest.with_name(dest.name + PARTIAL_SUFFIX).exists()
     needed, free = _needed_bytes(job, args), _free_bytes(args)
-    if not partial.exists() and needed > free:
+    if not begun and needed > free:
         wanted, seen = f"at least {needed / 1e9:.2f} GB", f"{free / 1e9:.2f} GB"
         raise StoreError(must_be(f"free disk for {args.dest}", wanted, seen, "Make room first."))
 
@@ -157,14 +155,21 @@ def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
 def _device(args: argparse.Namespace) -> torch.device:
     import torch
 
-    if args.device or not torch.cuda.is_available():
-        return torch.device(args.device or "cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = args.device or (local if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(f"--device {device} can't be used here: {reason}.") from error
+    return torch.device(device)
 
 
-def _fill(writer: TopKStoreWriter, job: DumpJob, args: argparse.Namespace) -> float:
+def _fill(
+    writer: TopKStoreWriter, job: DumpJob, device: torch.device, args: argparse.Namespace
+) -> float:
     """Write the missing blocks that are this process's and return target tokens per second."""
-    dump = job.dump(_device(args))
+    dump = job.dump(device)
     missing = writer.missing_blocks()
     if len(missing) < writer.num_blocks:
         numbers = (writer.partial, len(missing), writer.num_blocks)
@@ -183,11 +188,11 @@ def _fill(writer: TopKStoreWriter, job: DumpJob, args: argparse.Namespace) -> fl
         return progress.rate
 
 
-def _estimate(job: DumpJob, args: argparse.Namespace) -> dict[str, Any]:
+def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the dump would take, its speed measured on sentences from all over the split."""
     count = min(_DRY_RUN_SENTENCES, len(job.target_sizes))
     sample = np.linspace(0, len(job.target_sizes) - 1, count).astype(int)
-    dump = job.dump(_device(args))
+    dump = job.dump(device)
     dump.block(sample[: len(sample) // 8 + 1].tolist(), lambda tokens: None)  # warm up
     start = time.monotonic()
     dump.block(sample.tolist(), lambda tokens: None)
@@ -200,7 +205,7 @@ def _estimate(job: DumpJob, args: argparse.Namespace) -> dict[str, Any]:
         "free_disk_bytes": _free_bytes(args),
         "tokens_per_second": round(rate),
         "estimated_seconds": round(tokens / rate / args.num_shards),
-        **job.plan()["too_long"],
+        **job.too_long(),
     }
 
 

@@ -111,6 +111,11 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         logits = net_output[0]  # (N, T, V)
         target = model.get_targets(sample, net_output)  # type: ignore[operator]  # (N, T)
         ids = sample.get("teacher_ids")
+        if ids is None and model.training and self.kd_alpha > 0:
+            raise ConfigurationError(
+                "this criterion needs the teacher's rows in every training batch, but there are none. "
+                "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
+            )
         if ids is None:
             ids = target.new_empty((*target.shape, 0))
             logprobs = logits.new_empty(ids.shape)

@@ -40,7 +40,7 @@ def pair_checksums(pairs: Any) -> np.ndarray:
 
 def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: Any) -> list[str]:
     """Return a message for everything in which the store and the data-bin differ, with both sides."""
-    wanted: dict[str, str] = store.meta["hashes"]
+    wanted: dict[str, str] = store.meta.get("hashes", {})
     differ = {key for key in hashes if wanted.get(key) != hashes[key]}
     problems = []
     if "target_dictionary" in differ:

@@ -43,7 +43,10 @@ class DumpJob:
         """
         self.path, self.data_bin, self.settings = path, data_bin, settings
         self.teacher, self.task = load_teacher(path, data_bin)
-        self.pairs = self.task.load_pairs(data_bin, settings.split)
+        try:
+            self.pairs = self.task.load_pairs(data_bin, settings.split)
+        except FileNotFoundError as error:
+            raise DataError(f"{data_bin} has no split {settings.split!r}: {error}.") from error
         self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
         choices = int((~self.teacher.never_predicted).sum())
         if settings.topk > choices:
@@ -73,9 +76,17 @@ class DumpJob:
         cut = self.settings.cut_sources
         return fitted_lengths(source_sizes, self.target_sizes, self.max_positions, cut_sources=cut)
 
-    def plan(self) -> dict[str, Any]:
+    def too_long(self) -> dict[str, int]:
+        """Return how many pairs lose the end of their source, and how many have no teacher."""
+        fitted = self.fitted()
+        return {
+            "source_cut": int(np.sum(fitted.source_cut)),
+            "no_teacher": int(np.sum(fitted.no_room)),
+        }
+
+    def plan(self, device_type: str) -> dict[str, Any]:
         """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
-        settings, task, fitted = self.settings, self.task, self.fitted()
+        settings, task = self.settings, self.task
         return {
             "split": settings.split,
             "source_lang": task.cfg.source_lang,
@@ -84,11 +95,14 @@ class DumpJob:
             "precision": settings.precision,
             "max_tokens": settings.max_tokens,
             "max_positions": self.max_positions,
-            "too_long": {
-                "source_cut": int(np.sum(fitted.source_cut)),
-                "no_teacher": int(np.sum(fitted.no_room)),
+            "too_long": self.too_long(),
+            "device": device_type,
+            "versions": versions(),
+            "teacher": {
+                "sha256": hash_file(self.path),
+                "arch": "bert_cmlm_teacher",
+                "attention": self.teacher.bert.config._attn_implementation,
             },
-            "teacher": {"sha256": hash_file(self.path), "arch": "bert_cmlm_teacher"},
             "hashes": data_hashes(
                 self.data_bin,
                 settings.split,

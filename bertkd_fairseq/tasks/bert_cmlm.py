@@ -91,6 +91,8 @@ class BertCMLMTask(autocast.AutocastMixin, FairseqTask):
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         """Build the teacher, and let its configuration travel in the checkpoint: it loads without its origin."""
         model = super().build_model(cfg, from_checkpoint)
+        # Sources are cut to what fits the model, before fairseq would filter the pair out.
+        self.cfg.max_positions = min(self.cfg.max_positions, model.max_positions())
         with open_dict(cfg):
             cfg.bert_config = model.config_json()
             cfg.dictionary_hash = model.dictionary_hash

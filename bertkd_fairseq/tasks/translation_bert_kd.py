@@ -55,8 +55,19 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
         :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
         """
         super().load_dataset(split, epoch, combine, **kwargs)
-        if split != self.cfg.train_subset or self.distillation is None:
+        if split != self.cfg.train_subset:
             return
+        if self.distillation is None:
+            if self.cfg.teacher_topk is not None:
+                raise ConfigurationError(
+                    "--teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
+                    "Use that criterion, or leave the store out for a plain student."
+                )
+            return
+        if self.cfg.num_batch_buckets > 0:
+            raise ConfigurationError(
+                "--num-batch-buckets pads the targets, which a teacher store can't follow. Leave it out."
+            )
         if self.cfg.teacher_topk is None:
             if self.distillation.kd_alpha > 0:
                 raise ConfigurationError(

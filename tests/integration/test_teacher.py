@@ -45,17 +45,44 @@ def test_teacher_learns_and_logs_masked_accuracy(
 def test_resume_in_mid_epoch_equals_an_uninterrupted_run(
     tmp_path: Path, data_bin: Path, tiny_bert: Path
 ) -> None:
-    def train(save_dir: Path, max_update: int) -> None:
-        options = ("--bert-model", tiny_bert, "--save-dir", save_dir, "--max-update", max_update)
-        saving = ("--save-interval-updates", 5, "--disable-validation")
-        run_command(train_command(data_bin, *TEACHER, *options, *saving))
+    """In the second epoch, so that masks and batches of an epoch count too; with a data-loader worker."""
 
-    train(tmp_path / "whole", 9)
-    train(tmp_path / "parts", 5)
-    train(tmp_path / "parts", 9)
+    def train(save_dir: Path, max_update: int) -> str:
+        options = ("--bert-model", tiny_bert, "--save-dir", save_dir, "--max-update", max_update)
+        saving = ("--save-interval-updates", 22, "--disable-validation", "--no-epoch-checkpoints")
+        return run_command(train_command(data_bin, *TEACHER, *options, *saving)).stdout
+
+    log = logged(train(tmp_path / "whole", 26))
+    assert log[21]["epoch"] == 2 < log[21]["update"] + 1
+    train(tmp_path / "parts", 22)
+    train(tmp_path / "parts", 26)
     whole, parts = (weights(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "parts"))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=0, atol=0)
+
+
+def test_every_epoch_has_its_own_masks_with_any_number_of_workers(
+    tmp_path: Path, data_bin: Path, tiny_bert: Path
+) -> None:
+    """Workers that outlive an epoch would go on with its masks: seen as losses that differ from none."""
+    options = (
+        *TEACHER,
+        "--bert-model",
+        tiny_bert,
+        "--max-epoch",
+        2,
+        "--no-save",
+        "--disable-validation",
+    )
+    logs = [
+        logged(run_command(train_command(data_bin, *options, "--num-workers", n)).stdout)
+        for n in (0, 1)
+    ]
+    assert logs[0][-1]["epoch"] == 2
+    keys = ("loss", "masked_accuracy", "num_updates")
+    assert [[line[k] for k in keys] for line in logs[0]] == [
+        [line[k] for k in keys] for line in logs[1]
+    ]
 
 
 def test_two_processes_see_the_same_masks_as_one(
@@ -242,6 +269,10 @@ def test_precision_bf16_changes_little(
             "error: there is no checkpoint at missing.pt. Train a teacher with --task bert_cmlm first.\n",
         ),
         (
+            {"--json": "missing/summary.json"},
+            "error: `--json` must be a file in a folder that exists, but is missing/summary.json instead.\n",
+        ),
+        (
             {"--topk": 0, "--num-masks": 0},
             "error: 2 problems:\n"
             "  1. `--topk` must be at least 1, but is 0 instead.\n"
@@ -285,3 +316,23 @@ def test_a_teacher_needs_a_pretrained_bert(tmp_path: Path, data_bin: Path) -> No
     assert done.stderr.splitlines()[-1] == (
         "error: --bert-model must name a pretrained BERT (folder or hub name), but is missing."
     )
+
+
+def test_a_split_that_is_not_there(tmp_path: Path, data_bin: Path, teacher: Path) -> None:
+    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", tmp_path / "topk"]
+    done = run_command([*command, "--split", "train9"], check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {data_bin} has no split 'train9': ")
+
+
+def test_the_same_dump_once_more_finds_nothing_to_do(
+    tmp_path: Path, data_bin: Path, teacher: Path, topk: Path
+) -> None:
+    command = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", topk, "--topk"]
+    before = (topk / "SHA256SUMS").stat().st_mtime_ns
+    output = run_command([*command, 4]).stdout
+    assert output.startswith("signature ")
+    assert (topk / "SHA256SUMS").stat().st_mtime_ns == before
+    other = run_command([*command, 3], check=False)
+    assert other.returncode == 2
+    assert f"error: {topk} was made with other settings (" in other.stderr

@@ -62,6 +62,7 @@ def test_only_harmless_classes_are_allowed() -> None:
         "numpy._core.multiarray._reconstruct",
         "numpy.core.multiarray._reconstruct",
         "numpy.dtype",
+        "numpy.dtypes.Float64DType",
         "numpy.dtypes.Int64DType",
         "numpy.ndarray",
     ]

@@ -148,25 +148,47 @@ def test_a_dump_does_not_continue_with_other_settings(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         make_writer(tmp_path / "topk", settings={"precision": "bf16"})
     assert str(error.value) == (
-        f"{tmp_path}/topk.partial was begun with other settings (precision: fp32 before, bf16 now). "
-        "Use the same settings to continue it, or --force to start over."
+        f"{tmp_path}/topk.partial was made with other settings (precision: fp32 before, bf16 now). "
+        "Use the same settings, another --dest, or --force to start over."
     )
 
 
 def test_a_complete_store_is_never_overwritten(tmp_path: Path) -> None:
+    path = damaged(tmp_path)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(ConfigurationError) as error:
+        make_writer(path, block_size=4)
+    assert str(error.value) == (
+        f"{path} was made with other settings (block_size: 3 before, 4 now). "
+        "Use the same settings, another --dest, or --force to start over."
+    )
+    again = make_writer(path)  # the same command once more finds nothing to do
+    assert again.missing_blocks() == []
+    assert again.finish().path == path
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_a_block_that_changed_on_the_disk_is_written_anew(tmp_path: Path) -> None:
     writer = make_writer(tmp_path / "topk")
     fill(writer)
-    writer.finish()
-    with pytest.raises(ConfigurationError) as error:
-        make_writer(tmp_path / "topk")
-    assert (
-        str(error.value)
-        == f"{tmp_path}/topk exists already. Use --force to dump it again, or another --dest."
+    file = tmp_path / "topk.partial" / "store" / "ids.npy"
+    whole = bytearray(file.read_bytes())
+    whole[-1] ^= 1
+    file.write_bytes(whole)
+    with pytest.raises(StoreError) as error:
+        writer.finish()
+    assert str(error.value) == (
+        f"block 2 of {tmp_path}/topk.partial isn't on the disk as it was written. "
+        "Check the disk and run the same command again."
     )
+    assert writer.missing_blocks() == [2]
+    fill(writer)
+    assert writer.finish().verify() == []
 
 
 def test_remove_store_removes_stores_only(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "meta.json").write_text('{"format": "thesis"}')
     with pytest.raises(ConfigurationError) as error:
         remove_store(tmp_path / "thesis")
     assert (
@@ -297,8 +319,8 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 from tests.unit.test_topk_store import make_rows, make_writer
 sizes = np.arange(60) % 9 + 1
-writer = make_writer(sys.argv[2], sizes)
 shard, shards = int(sys.argv[3]), int(sys.argv[4])
+writer = make_writer(sys.argv[2], sizes, create=shard == 0)
 for block in writer.missing_blocks():
     if block % shards == shard:
         where = writer.block_sentences(block)
@@ -341,7 +363,7 @@ def test_killed_at_twenty_random_points_it_ends_in_the_same_store(
     """kill -9 at any time: nothing half-written is taken for whole, finished blocks stay."""
     generator = np.random.default_rng(0)
     path = tmp_path / "topk"
-    finished = 0
+    finished = kills = 0
     for _ in range(20):
         with start_worker(path) as process:
             # Most of a worker's life is start-up; aim at the time when it writes, a block or two at a go.
@@ -353,12 +375,13 @@ def test_killed_at_twenty_random_points_it_ends_in_the_same_store(
             process.kill()
         if path.exists():
             break
+        kills += process.returncode == -9
         now = count_blocks(path)
         assert now >= finished
         finished = now
     else:
         assert start_worker(path).wait() == 0
-    assert finished > 0
+    assert finished > 0 and kills >= 10
     assert_same_store(whole, path)
 
 
