@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import struct
 import zlib
@@ -151,15 +150,6 @@ def write_lines(path: Path, lines: list[str]) -> None:
     r"""Write ``lines`` as UTF-8, each ended by ``\n``, and make the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes("".join(line + "\n" for line in lines).encode("utf-8"))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_binarized(prefix: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -34,12 +34,12 @@ from bertkd_fairseq.data_bin import (
     SETTINGS_FILE,
     UNK_INDEX,
     DataBin,
-    file_sha256,
     read_binarized,
     read_lines,
     write_lines,
 )
 from bertkd_fairseq.errors import DataError, must_be, raise_all
+from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
 from bertkd_fairseq.segment import WordPieceSegmenter
 
@@ -334,7 +334,7 @@ def _settings(
     for prefix in job.prefixes.values():
         for lang in job.langs:
             file = _input_file(prefix, lang)
-            inputs.append({"file": str(file), "sha256": file_sha256(file)})
+            inputs.append({"file": str(file), "sha256": hash_file(file)})
     return {
         "format": FORMAT,
         "source_lang": job.source_lang,
@@ -343,7 +343,7 @@ def _settings(
         "cleaning": asdict(job.rules),
         "tokenizer": {
             "name": job.tokenizer,
-            "sha256": file_sha256(partial / "tokenizer" / "tokenizer.json"),
+            "sha256": hash_file(partial / "tokenizer" / "tokenizer.json"),
             "lowercases": "A" not in probe,
             "strips_accents": "é" not in probe,
         },

@@ -163,6 +163,17 @@ class TopKStore:
         rows = np.repeat(starts, lengths) + within
         return self.ids[rows], self.logprobs[rows]
 
+    def summary(self) -> dict[str, Any]:
+        """Return what is said of a store first: signature, counts and size."""
+        size = sum(file.stat().st_size for file in self.path.iterdir())
+        tokens = int(self.meta["num_tokens"])
+        return {
+            "signature": self.meta["signature"],
+            "sentences": len(self),
+            "tokens": tokens,
+            "bytes_per_token": round(size / tokens, 2),
+        }
+
     def verify(self) -> list[str]:
         """Return what differs from the checksums, files and blocks by name; empty when all is well.
 

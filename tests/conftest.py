@@ -18,8 +18,7 @@ BERTKD = (sys.executable, "-m", "bertkd_fairseq.cli")
 
 def fairseq_command(name: str) -> list[str]:
     """Return the argv of ``fairseq-<name>`` of this interpreter; on ``PATH`` or not."""
-    module = {"interactive": "fairseq_cli.interactive"}.get(name, f"fairseq_cli.{name}")
-    return [sys.executable, "-c", f"from {module} import cli_main; cli_main()"]
+    return [sys.executable, "-c", f"from fairseq_cli.{name} import cli_main; cli_main()"]
 
 
 def command_environment() -> dict[str, str]:

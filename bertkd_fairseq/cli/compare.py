@@ -8,6 +8,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
 from bertkd_fairseq.data_bin import DataBin, read_lines
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.moses import MosesText
@@ -80,9 +81,7 @@ def run(args: argparse.Namespace) -> int:
         files = {system.name: [str(system.path), system.format] for system in systems}
         record = {"reference": str(path), "files": files, "baseline": systems[0].name}
         text = json.dumps({**record, **asdict(comparison)}, indent=1, ensure_ascii=False)
-        partial = Path(f"{args.json}.partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.rename(args.json)
+        write_whole(args.json, text + "\n")
     return 0
 
 
@@ -96,15 +95,8 @@ def _check(args: argparse.Namespace) -> dict[str, str]:
         errors.append("One of `--data-bin` and `--reference` must be given.")
     if args.resamples < 1:
         errors.append(must_be("--resamples", "at least 1", args.resamples))
-    named: dict[str, str] = {}
-    for system in args.system:
-        name, equals, file = system.partition("=")
-        if not (name and equals and file):
-            errors.append(must_be("--system", "NAME=FILE", repr(system)))
-        elif name in named:
-            errors.append(f"`--system` must give each name once, but gives {name!r} again.")
-        named.setdefault(name, file)
-    raise_all(errors, ConfigurationError)
+    named, problems = named_files("--system", "NAME=FILE", args.system)
+    raise_all([*errors, *problems, *output_problems(json=args.json)], ConfigurationError)
     return named
 
 

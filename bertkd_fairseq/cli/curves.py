@@ -6,6 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from bertkd_fairseq.cli.options import named_files, output_problems
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.training_log import plot, read_log, write_csv
 
@@ -33,15 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the PNG and the CSV."""
     dest = Path(args.dest)
     table = Path(args.csv) if args.csv else dest.with_suffix(".csv")
-    errors: list[str] = []
-    logs: dict[str, str] = {}
-    for item in args.run:
-        name, equals, file = item.partition("=")
-        if not (name and equals and file):
-            errors.append(must_be("--run", "NAME=LOG", repr(item)))
-        elif name in logs:
-            errors.append(f"`--run` must give each name once, but gives {name!r} again.")
-        logs.setdefault(name, file)
+    logs, errors = named_files("--run", "NAME=LOG", args.run)
+    errors += output_problems(dest=dest, csv=args.csv)
     if dest.suffix != ".png":
         errors.append(must_be("--dest", "a file that ends in .png", dest))
     for path in (dest, table):

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bertkd_fairseq.cli.options import output_problems, write_whole
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, TopKStore, bytes_per_token
+from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, bytes_per_token
 from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     store = writer.finish()
-    _print(_summary(store, rate, time.monotonic() - start), args)
+    spent = {"tokens_per_second": round(rate), "seconds": round(time.monotonic() - start, 1)}
+    _print({**store.summary(), **spent, **job.too_long()}, args)
     return 0
 
 
@@ -104,9 +106,7 @@ def _check_options(args: argparse.Namespace) -> None:
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
-    if args.json and not Path(args.json).absolute().parent.is_dir():
-        problems.append(must_be("--json", "a file in a folder that exists", args.json))
-    raise_all(problems)
+    raise_all([*problems, *output_problems(json=args.json)])
 
 
 def _load(args: argparse.Namespace) -> DumpJob:
@@ -209,21 +209,7 @@ def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> d
     }
 
 
-def _summary(store: TopKStore, rate: float, seconds: float) -> dict[str, Any]:
-    meta = store.meta
-    size = sum(file.stat().st_size for file in store.path.iterdir())
-    return {
-        "signature": meta["signature"],
-        "tokens": meta["num_tokens"],
-        "sentences": meta["num_sentences"],
-        "bytes_per_token": round(size / meta["num_tokens"], 2),
-        "tokens_per_second": round(rate),
-        "seconds": round(seconds, 1),
-        **meta["too_long"],
-    }
-
-
 def _print(summary: dict[str, Any], args: argparse.Namespace) -> None:
     print("\n".join(f"{name:<18} {value}" for name, value in summary.items()))
     if args.json:
-        Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")
+        write_whole(args.json, json.dumps(summary, indent=1) + "\n")

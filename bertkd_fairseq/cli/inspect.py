@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.cli.options import output_problems, write_whole
 from bertkd_fairseq.data_bin import DataBin
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.store_plot import plot_statistics
@@ -36,9 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
+    problems = output_problems(plot=args.plot, json=args.json)
     if args.plot and not args.data_bin:
-        raise ConfigurationError("--plot needs --data-bin, to know the target tokens.")
+        problems.append("--plot needs --data-bin, to know the target tokens.")
+    raise_all(problems)
     store = TopKStore.open(args.store)
+    if args.verify:  # first: what has changed must not lead the rest astray
+        _verify(store)
     pairs = _open_pairs(store, DataBin.open(args.data_bin)) if args.data_bin else None
     if args.sentence is not None:
         if not 0 <= args.sentence < len(store):
@@ -48,14 +52,8 @@ def run(args: argparse.Namespace) -> int:
         gold = pairs.tgt[args.sentence].numpy() if pairs else None
         print("\n".join(sentence_table(store, args.sentence, gold)))
         return 0
-    summary: dict[str, Any] = {
-        "signature": store.meta["signature"],
-        "sentences": len(store),
-        "tokens": store.meta["num_tokens"],
-        "bytes_per_token": round(_size(store) / store.meta["num_tokens"], 2),
-    }
+    summary: dict[str, Any] = store.summary()
     if args.verify:
-        _verify(store)
         summary["verified"] = "every byte"
     if pairs:
         statistics = _statistics(store, pairs)
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             plot_statistics(summary["statistics"], statistics.mass_counts, args.plot, title)
     print("\n".join(_lines(summary)))
     if args.json:
-        Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")
+        write_whole(args.json, json.dumps(summary, indent=1) + "\n")
     return 0
 
 
@@ -84,10 +82,6 @@ def sentence_table(store: TopKStore, index: int, gold: np.ndarray | None) -> lis
         teacher = "no teacher" if np.isneginf(values).all() else "  ".join(entries)
         lines.append(f"{token:<{width}} | {teacher} | rest {math.exp(tail):.3f}")
     return lines
-
-
-def _size(store: TopKStore) -> int:
-    return sum(file.stat().st_size for file in store.path.iterdir())
 
 
 def _verify(store: TopKStore) -> None:

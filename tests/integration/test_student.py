@@ -13,6 +13,19 @@ from bertkd_fairseq.data_bin import read_binarized
 from tests.conftest import USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train_command
 
+BLEU = (
+    *("--eval-bleu", "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
+    *("--eval-bleu-args", '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'),
+    *("--eval-bleu-detok", "bertkd_moses"),
+    *("--eval-bleu-detok-args", '{"undo_segmentation": true, "target_lang": "en"}'),
+)
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fairseq makes ./checkpoints even with --no-save."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("scratch"))
+
 
 @pytest.fixture(scope="module")
 def student(
@@ -20,12 +33,6 @@ def student(
 ) -> tuple[Path, str]:
     """Folder of a distilled student, trained with BLEU validation and a data-loader worker, and its log."""
     save_dir = tmp_path_factory.mktemp("student")
-    bleu = (
-        *("--eval-bleu", "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
-        *("--eval-bleu-args", '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'),
-        *("--eval-bleu-detok", "bertkd_moses"),
-        *("--eval-bleu-detok-args", '{"undo_segmentation": true, "target_lang": "en"}'),
-    )
     options = (
         "--teacher-topk",
         topk,
@@ -36,7 +43,7 @@ def student(
         "--save-dir",
         save_dir,
     )
-    done = run_command(train_command(data_bin, *STUDENT, *DISTILL, *options, *bleu))
+    done = run_command(train_command(data_bin, *STUDENT, *DISTILL, *options, *BLEU))
     return save_dir, done.stdout
 
 
@@ -88,22 +95,41 @@ def test_alpha_zero_trains_exactly_as_fairseqs_criterion(
 def test_two_processes_equal_one_with_update_freq(
     tmp_path: Path, data_bin: Path, topk: Path
 ) -> None:
-    options = (
-        *STUDENT,
-        *DISTILL,
-        "--teacher-topk",
-        topk,
-        "--dropout",
-        0,
-        "--max-update",
-        4,
-        "--no-save",
-    )
-    one = run_command(train_command(data_bin, *options, "--update-freq", 2)).stdout
-    two = run_command(torchrun(2, train_command(data_bin, *options))).stdout
+    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--dropout", 0, "--max-update", 4)
+    save_dir = ("--save-dir", tmp_path / "two")
+    one = run_command(train_command(data_bin, *options, "--update-freq", 2, "--no-save")).stdout
+    two = run_command(torchrun(2, train_command(data_bin, *options, *BLEU, *save_dir))).stdout
     for first, second in zip(logged(one), logged(two), strict=True):
         for key in ("loss", "nll_loss", "kd_loss", "gnorm"):
             assert second[key] == pytest.approx(first[key], abs=2e-3), key
+    # In several processes the counts of BLEU are saved as floats: such a checkpoint has to load too.
+    generate = [
+        *fairseq_command("generate"),
+        data_bin,
+        "--path",
+        tmp_path / "two" / "checkpoint_best.pt",
+    ]
+    run_command([*generate, "--user-dir", USER_DIR, "--max-len-b", 20])
+
+
+def test_distillation_is_never_off_by_mistake(data_bin: Path, topk: Path) -> None:
+    options = (*STUDENT, "--max-update", 1, "--no-save")
+    plain = ("--task", "translation_bert_kd", "--criterion", "label_smoothed_cross_entropy")
+    done = run_command(
+        train_command(data_bin, *options, *plain, "--teacher-topk", topk), check=False
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: --teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
+        "Use that criterion, or leave the store out for a plain student.",
+    )
+    stock = ("--task", "translation", *DISTILL[2:])
+    done = run_command(train_command(data_bin, *options, *stock), check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: this criterion needs the teacher's rows in every training batch, but there are none. "
+        "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0.",
+    )
 
 
 def start(data_bin: Path | str, *options: object) -> tuple[int, str]:

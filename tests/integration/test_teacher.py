@@ -19,6 +19,12 @@ from tests.conftest import BERTKD, command_environment, run_command
 from tests.integration.conftest import DISTILL, STUDENT, TEACHER, logged, torchrun, train_command
 
 
+@pytest.fixture(autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fairseq makes ./checkpoints even with --no-save."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("scratch"))
+
+
 def start_command(argv: Sequence[object]) -> subprocess.Popen[bytes]:
     command = [str(part) for part in argv]
     return subprocess.Popen(command, env=command_environment(), stderr=subprocess.DEVNULL)
