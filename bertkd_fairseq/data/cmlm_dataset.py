@@ -34,7 +34,8 @@ class CMLMDataset(FairseqDataset):
         self.mask_rate = mask_rate
         self.max_positions = max_positions
         self.fixed_masks = fixed_masks
-        self.epoch = 1
+        # In shared memory: fairseq's workers outlive the epoch with a copy of everything else.
+        self._epoch = torch.ones(1, dtype=torch.long).share_memory_()
         # What has no room even then stays too long, for fairseq to filter out.
         fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
         self.sizes = fitted.positions
@@ -44,7 +45,7 @@ class CMLMDataset(FairseqDataset):
         source = self.pairs.src[index].numpy()
         target = self.pairs.tgt[index].numpy()
         fitted = fit_source(source, len(target), self.max_positions)
-        epoch = 0 if self.fixed_masks else self.epoch
+        epoch = 0 if self.fixed_masks else int(self._epoch)
         generator = sentence_generator(self.seed, epoch, int(index))
         return {
             "id": int(index),
@@ -82,12 +83,12 @@ class CMLMDataset(FairseqDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other masks from now on."""
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """No: a worker that outlives the epoch keeps its copy of the dataset, and so its masks."""
-        return False
+        """Yes: batches are the same in every epoch, and workers that outlive one hear of the next."""
+        return True
 
     def num_tokens(self, index: int) -> int:
         """Return the positions that the pair takes: what ``--max-tokens`` counts."""
@@ -102,6 +103,9 @@ class CMLMDataset(FairseqDataset):
         return int(self.sizes[index])
 
     def ordered_indices(self) -> np.ndarray:
-        """Return the pairs in random order, sorted by length, so that batches have little padding."""
-        order = np.random.permutation(len(self))
+        """Return the pairs sorted by length, so that batches have little padding, and else in random order.
+
+        The same in every epoch, also where training resumes; fairseq shuffles the batches.
+        """
+        order = np.random.default_rng(self.seed).permutation(len(self))
         return order[np.argsort(self.sizes[order], kind="stable")]
