@@ -12,11 +12,12 @@ import pytest
 
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 
+TEACHER_UPDATES = 40
 TEACHER = (
     *("--user-dir", USER_DIR, "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher"),
     *("--criterion", "bert_cmlm_cross_entropy", "--optimizer", "bert_adamw", "--clip-norm", 1.0),
     *("--lr", 2e-3, "--lr-scheduler", "polynomial_decay", "--warmup-updates", 5),
-    *("--total-num-update", 40, "--max-tokens", 1000),
+    *("--total-num-update", TEACHER_UPDATES, "--max-tokens", 1000),
 )
 STUDENT = (
     *("--user-dir", USER_DIR, "--arch", "transformer_iwslt_de_en", "--share-all-embeddings"),
@@ -58,9 +59,9 @@ def logged(output: str, kind: str = "train_inner") -> list[dict[str, float]]:
 
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, tiny_bert: Path) -> Path:
-    """Checkpoint of a teacher after 40 updates."""
+    """Checkpoint of a teacher after a few updates."""
     save_dir = tmp_path_factory.mktemp("teacher")
-    options = ("--bert-model", tiny_bert, "--max-update", 40, "--save-dir", save_dir)
+    options = ("--bert-model", tiny_bert, "--max-update", TEACHER_UPDATES, "--save-dir", save_dir)
     run_command(train_command(data_bin, *TEACHER, *options))
     return save_dir / "checkpoint_best.pt"
 

@@ -16,7 +16,15 @@ import torch
 
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, command_environment, run_command
-from tests.integration.conftest import DISTILL, STUDENT, TEACHER, logged, torchrun, train_command
+from tests.integration.conftest import (
+    DISTILL,
+    STUDENT,
+    TEACHER,
+    TEACHER_UPDATES,
+    logged,
+    torchrun,
+    train_command,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +120,14 @@ def test_the_checkpoint_loads_without_the_pretrained_folder(
 ) -> None:
     """Trained from a relative path that is gone, dumped in another folder: the same store."""
     shutil.copytree(tiny_bert, tmp_path / "bert")
-    options = ("--bert-model", "bert", "--max-update", 40, "--save-dir", tmp_path / "teacher")
+    options = (
+        "--bert-model",
+        "bert",
+        "--max-update",
+        TEACHER_UPDATES,
+        "--save-dir",
+        tmp_path / "teacher",
+    )
     run_command(train_command(data_bin, *TEACHER, *options), cwd=tmp_path)
     shutil.rmtree(tmp_path / "bert")
     moved = tmp_path / "moved"
@@ -151,9 +166,34 @@ def test_dump_is_aligned_with_the_data_bin(data_bin: Path, topk: Path) -> None:
         store.log_tail.astype(np.float64)
     )
     np.testing.assert_allclose(mass, 1, atol=4e-3)  # five float16 logarithms
-    # The teacher knows where a target ends: EOS is its answer at nearly every last position.
-    last = store.ids[store.offsets[1:] - 1, 0]
-    assert (last == dictionary.eos()).mean() > 0.9
+
+
+def test_rows_are_what_the_teacher_says_of_each_token(
+    data_bin: Path, teacher: Path, topk: Path
+) -> None:
+    """Some sentences asked again by hand: one pair at a time, straight from the definition."""
+    from bertkd_fairseq.data.dump_job import load_teacher
+
+    model, task = load_teacher(str(teacher), str(data_bin))
+    model.eval()
+    pairs = task.load_pairs(str(data_bin), "train")
+    store = TopKStore.open(topk)
+    for index in (0, 17, 599):
+        source, target = pairs.src[index], pairs.tgt[index]
+        tokens = torch.cat([torch.tensor([0]), source, target])[None]
+        types = torch.cat([torch.zeros(1 + len(source)), torch.ones(len(target))]).long()[None]
+        ids, logprobs = store.sentence(index)
+        for position in range(len(target)):
+            together = range(position % 7, len(target), 7)
+            masked = torch.zeros_like(tokens, dtype=torch.bool)
+            masked[0, [1 + len(source) + p for p in together]] = True
+            with torch.no_grad():
+                logits = model(tokens, types, masked)[list(together).index(position)]
+            wanted = logits.double().log_softmax(0)
+            np.testing.assert_allclose(
+                logprobs[position], wanted[ids[position].astype(int)], rtol=2e-3
+            )
+            np.testing.assert_allclose(wanted.topk(4).values, logprobs[position], rtol=2e-3)
 
 
 @pytest.fixture(scope="module")
@@ -215,17 +255,21 @@ def test_a_dry_run_estimates_and_writes_nothing(
 def test_pairs_too_long_for_the_teacher(tmp_path: Path, data_bin: Path, tiny_bert: Path) -> None:
     """At 24 positions most sources are cut, or have no teacher, or stop the dump; students train all the same."""
     options = ("--bert-model", tiny_bert, "--max-update", 2, "--max-positions", 24)
+    options += ("--skip-invalid-size-inputs-valid-test",)
     run_command(train_command(data_bin, *TEACHER, *options, "--save-dir", tmp_path))
     checkpoint = tmp_path / "checkpoint_last.pt"
     dump = [*BERTKD, "dump-topk", data_bin, "--path", checkpoint, "--topk", 4, "--on-too-long"]
     run_command([*dump, "truncate-source", "--dest", tmp_path / "cut"])
     run_command([*dump, "no-teacher", "--dest", tmp_path / "none"])
     cut, none = (TopKStore.open(tmp_path / name) for name in ("cut", "none"))
-    assert cut.meta["too_long"]["source_cut"] == none.meta["too_long"]["no_teacher"] > 0
+    counts = cut.meta["too_long"]
+    assert counts["source_cut"] > 0
+    assert counts["source_cut"] + counts["no_teacher"] == none.meta["too_long"]["no_teacher"]
     silent = np.isneginf(none.logprobs).all(1)
-    assert silent.any()
-    assert not np.isneginf(cut.logprobs).any()
-    np.testing.assert_array_equal(cut.logprobs[~silent], none.logprobs[~silent])
+    still_silent = np.isneginf(cut.logprobs).all(1)
+    assert still_silent.sum() < silent.sum()
+    assert not (still_silent & ~silent).any()
+    np.testing.assert_allclose(cut.logprobs[~silent], none.logprobs[~silent], rtol=2e-3)
     done = run_command([*dump, "error", "--dest", tmp_path / "error"], check=False)
     assert done.returncode == 2
     count = none.meta["too_long"]["no_teacher"]
