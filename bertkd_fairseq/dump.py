@@ -107,13 +107,12 @@ def top_rows(logits: Tensor, k: int) -> TopKRows:
     """
     logits = logits.float()
     values, ids = logits.topk(k, dim=1)  # (M, K), descending
-    log_normalizer = logits.logsumexp(1, keepdim=True)  # (M, 1)
-    others = logits.scatter(1, ids, float("-inf"))
-    log_tail = others.logsumexp(1, keepdim=True) - log_normalizer
+    others = logits.scatter(1, ids, float("-inf")).logsumexp(1, keepdim=True)  # (M, 1)
+    log_normalizer = others.logaddexp(values.logsumexp(1, keepdim=True))  # (M, 1)
     return TopKRows(
         ids=ids.cpu().numpy(),
         logprobs=(values - log_normalizer).half().cpu().numpy(),
-        log_tail=log_tail.squeeze(1).half().cpu().numpy(),
+        log_tail=(others - log_normalizer).squeeze(1).half().cpu().numpy(),
     )
 
 
@@ -135,4 +134,5 @@ def token_batches(copies: Sequence[_Copy], max_tokens: int) -> Iterator[list[_Co
 def set_precision(teacher: nn.Module, precision: str) -> None:
     """Turn the BERT inside ``teacher`` to ``precision``; the output layer stays in float32, where logits need it."""
     teacher.float()
-    teacher.bert.to(PRECISIONS[precision])  # type: ignore[union-attr]
+    for body in (teacher.bert, teacher.last_layer):
+        body.to(PRECISIONS[precision])  # type: ignore[union-attr]

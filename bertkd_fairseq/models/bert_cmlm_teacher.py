@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bertkd_fairseq import compat
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
+from bertkd_fairseq.last_layer import last_layer_at
 from bertkd_fairseq.vocabulary import TeacherVocabulary, dictionary_hash
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class BertCMLMTeacher(BaseFairseqModel):
     def __init__(self, bert: "BertForMaskedLM", num_symbols: int, dictionary_hash: str) -> None:
         super().__init__()
         self.bert = bert.bert
+        layers = self.bert.encoder.layer
+        # Split off: it runs at the masked positions only.
+        self.last_layer = layers[-1]
+        self.bert.encoder.layer = layers[:-1]
         self.transform = bert.cls.predictions.transform
         self.output_projection = nn.Linear(bert.config.hidden_size, num_symbols)
         self.dictionary_hash = dictionary_hash
@@ -117,7 +122,7 @@ class BertCMLMTeacher(BaseFairseqModel):
             token_type_ids=token_types,
             attention_mask=None if bool(attended.all()) else attended.long(),
         )
-        return output.last_hidden_state[masked]
+        return last_layer_at(self.last_layer, output.last_hidden_state, attended, masked)
 
     padding_idx = 1
 

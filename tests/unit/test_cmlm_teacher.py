@@ -1,0 +1,49 @@
+"""The teacher against the BERT of transformers that it is made of."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from bertkd_fairseq import compat
+
+compat.apply()
+from transformers import BertConfig, BertForMaskedLM  # noqa: E402
+
+from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher  # noqa: E402
+
+SYMBOLS, MASK, PAD = 30, 29, BertCMLMTeacher.padding_idx
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_logits_are_berts_own_at_the_masked_positions(attention: str, layers: int) -> None:
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=SYMBOLS,
+        hidden_size=24,
+        num_attention_heads=4,
+        intermediate_size=48,
+        num_hidden_layers=layers,
+        attn_implementation=attention,
+    )
+    stock = BertForMaskedLM(config).double().eval()
+    teacher = BertCMLMTeacher(copy.deepcopy(stock), SYMBOLS, "").double().eval()
+    teacher.symbol_rows = torch.arange(SYMBOLS)
+    teacher.mask_row.fill_(MASK)
+    teacher.output_projection = stock.cls.predictions.decoder
+    tokens = torch.randint(3, MASK, (5, 9))
+    tokens[1, 6:] = PAD
+    tokens[4, 2:] = PAD
+    types = torch.randint(0, 2, tokens.shape)
+    masked = (torch.rand(tokens.shape) < 0.3) & tokens.ne(PAD)
+    whole = stock(
+        input_ids=tokens.masked_fill(masked, MASK),
+        token_type_ids=types,
+        attention_mask=tokens.ne(PAD).long(),
+    )
+    torch.testing.assert_close(
+        teacher(tokens, types, masked), whole.logits[masked], rtol=0, atol=1e-12
+    )
