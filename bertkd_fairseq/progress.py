@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -15,11 +16,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Count ``unit`` up to ``total``; use as a context manager."""
+    """Count ``unit`` up to ``total``, from any thread; use as a context manager."""
 
     def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._start_count = done
+        self._lock = threading.Lock()
         self._start = self._last_line = time.monotonic()
         self._bar = (
             tqdm(desc=what, total=total, unit=unit, initial=done, unit_scale=True)
@@ -29,12 +31,13 @@ class Progress:
 
     def add(self, count: int) -> None:
         """Count ``count`` more."""
-        self.done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            self._line()
+        with self._lock:
+            self.done += count
+            if self._bar is not None:
+                self._bar.update(count)
+            elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+                self._last_line = time.monotonic()
+                self._line()
 
     @property
     def rate(self) -> float:

@@ -8,6 +8,8 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-masks", type=int, default=NUM_MASKS, help=masks)
     too_long = "what becomes of pairs beyond the teacher's positions: cut the source, ask no teacher, or stop"
     add("--on-too-long", choices=TOO_LONG, default=TOO_LONG[0], help=too_long)
-    add("--max-tokens", type=int, default=8192, help="positions a batch, padding included")
+    budget = "positions a batch, padding included; 2048 on a CPU, where that fits the caches, 16384 elsewhere"
+    add("--max-tokens", type=int, default=None, help=budget)
     block = "sentences a block, the unit of work: batches never cross one"
     add("--block-size", type=int, default=2048, help=block)
     precision = "precision of the BERT body; its output layer is always fp32"
@@ -55,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num-shards", type=int, default=int(os.environ.get("WORLD_SIZE", 1)), help=shards)
     shard = "which of them this is, from 0"
     add("--shard-id", type=int, default=int(os.environ.get("RANK", 0)), help=shard)
+    hand = "blocks in hand at once, so that reading and writing overlap a GPU's work; 1 on a CPU, 2 elsewhere"
+    add("--blocks-in-hand", type=int, default=None, help=hand)
     add("--dry-run", action="store_true", help="only estimate size and time, on a few sentences")
     add("--force", action="store_true", help="replace DEST and what is left of an unfinished one")
     add("--json", metavar="FILE", help="write the summary here too")
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     start = time.monotonic()
     device = _device(args)
+    _fill_in(args, device.type)
     job = _load(args)
     if args.dry_run:
         _print(_estimate(job, device, args), args)
@@ -96,17 +102,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    names = ("topk", "num_masks", "max_tokens", "block_size", "num_shards")
+    names = ("topk", "num_masks", "max_tokens", "blocks_in_hand", "block_size", "num_shards")
+    values = {name: getattr(args, name) for name in names}
     problems = [
-        must_be(f"--{name.replace('_', '-')}", "at least 1", getattr(args, name))
-        for name in names
-        if getattr(args, name) < 1
+        must_be(f"--{name.replace('_', '-')}", "at least 1", value)
+        for name, value in values.items()
+        if value is not None and value < 1
     ]
     if not 0 <= args.shard_id < max(args.num_shards, 1):
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
     raise_all([*problems, *output_problems(json=args.json)])
+
+
+def _fill_in(args: argparse.Namespace, device_type: str) -> None:
+    """Set the options whose default depends on the device (measured in docs/dump.md)."""
+    on_cpu = device_type == "cpu"
+    args.max_tokens = args.max_tokens or (2048 if on_cpu else 16384)
+    args.blocks_in_hand = args.blocks_in_hand or (1 if on_cpu else 2)
 
 
 def _load(args: argparse.Namespace) -> DumpJob:
@@ -177,15 +191,34 @@ def _fill(
     mine = [block for block in missing if block % args.num_shards == args.shard_id]
     total = sum(int(job.target_sizes[writer.block_sentences(block)].sum()) for block in mine)
     with Progress("dump", total, "tokens") as progress:
-        for block in mine:
+
+        def fill(block: int) -> None:
+            rows = dump.block(writer.block_sentences(block), progress.add)
             try:
-                writer.write_block(block, dump.block(writer.block_sentences(block), progress.add))
+                writer.write_block(block, rows)
             except OSError as error:
                 raise StoreError(
                     f"block {block} can't be written: {error}. The finished blocks are kept: "
                     "mend it and run the same command again."
                 ) from error
+
+        _run_all(fill, mine, args.blocks_in_hand)
         return progress.rate
+
+
+def _run_all(fill: Callable[[int], None], blocks: list[int], at_once: int) -> None:
+    """Call ``fill`` for all blocks, ``at_once`` in threads; what fails or interrupts stops those not begun."""
+    if at_once == 1:
+        for block in blocks:
+            fill(block)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            for _ in pool.map(fill, blocks):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:

@@ -225,13 +225,13 @@ def test_a_killed_dump_continues_to_the_same_store(
 def test_any_number_of_processes_dumps_the_same_bytes(
     tmp_path: Path, data_bin: Path, teacher: Path, whole: Path, shards: int
 ) -> None:
-    """Under torchrun, and as independent jobs."""
+    """Under torchrun with two blocks in hand each, and as independent jobs."""
     dest = tmp_path / "topk"
     options = [data_bin, "--path", teacher, "--dest", dest, "--topk", 4, "--block-size", 25]
     if shards == 2:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         module = ["--nproc-per-node", 2, "-m", "bertkd_fairseq.cli", "dump-topk"]
-        run_command([*launcher, *module, *options])
+        run_command([*launcher, *module, *options, "--blocks-in-hand", 2])
     else:
         dump = [*BERTKD, "dump-topk", *options, "--num-shards", 3, "--shard-id"]
         for process in [start_command([*dump, shard]) for shard in range(3)]:
