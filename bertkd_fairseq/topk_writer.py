@@ -177,7 +177,10 @@ class TopKStoreWriter:
             except OSError as error:
                 # Another process may have been quicker, which is as good.
                 if not plan_file.exists():
-                    raise StoreError(f"{self.partial} can't be made: {error}.") from error
+                    reason = error.strerror or str(error)
+                    raise StoreError(
+                        f"{self.partial} can't be made: {reason}. Choose a folder that can be written."
+                    ) from error
         self._wait_for(plan_file)
         if not self.path.exists():
             self._check_same_plan(self.partial, json.loads(plan_file.read_text("utf-8")))

@@ -162,7 +162,7 @@ def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
     begun = dest.exists() or dest.with_name(dest.name + PARTIAL_SUFFIX).exists()
     needed, free = _needed_bytes(job, args), _free_bytes(args)
     if not begun and needed > free:
-        wanted, seen = f"at least {needed / 1e9:.2f} GB", f"{free / 1e9:.2f} GB"
+        wanted, seen = f"at least {needed:,} bytes", f"{free:,} bytes"
         raise StoreError(must_be(f"free disk for {args.dest}", wanted, seen, "Make room first."))
 
 
@@ -202,7 +202,11 @@ def _fill(
                     "mend it and run the same command again."
                 ) from error
 
-        _run_all(fill, mine, args.blocks_in_hand)
+        try:
+            _run_all(fill, mine, args.blocks_in_hand)
+        except KeyboardInterrupt:
+            log.info("interrupted; the finished blocks are kept, the same command continues")
+            raise
         return progress.rate
 
 
