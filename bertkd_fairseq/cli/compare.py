@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resamples", type=int, default=1000, help="of the paired bootstrap")
     parser.add_argument("--json", metavar="FILE", help="write all scores there too")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,8 +97,9 @@ def _check(args: argparse.Namespace) -> dict[str, str]:
     if args.resamples < 1:
         errors.append(must_be("--resamples", "at least 1", args.resamples))
     named, problems = named_files("--system", "NAME=FILE", args.system)
-    raise_all([*errors, *problems, *output_problems(json=args.json)], ConfigurationError)
-    return named
+    problems += output_problems(force=args.force, json=args.json)
+    raise_all([*errors, *problems], ConfigurationError)
+    return dict(named)
 
 
 def _read_systems(named: dict[str, str], count: int, moses: MosesText) -> list[System]:

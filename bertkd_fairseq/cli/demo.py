@@ -117,7 +117,7 @@ def plan(dest: Path, sizes: Sizes, seed: int) -> list[Stage]:
     for name in ("plain", "distilled"):
         compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
         curves += ["--run", f"{name}={_log(dest, name)}"]
-    compare += ["--json", str(dest / "scores.json")]
+    compare += ["--force", "--json", str(dest / "scores.json")]
     curves += ["--run", f"teacher={_log(dest, 'teacher')}", "--title", "bertkd demo"]
     return [
         Stage("language", "make up two languages, pretrain a tiny BERT on both", language,
