@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +27,13 @@ def save_png(figure: Any, path: str | Path) -> None:
     partial = Path(f"{path}.partial")
     figure.savefig(partial, dpi=150, format="png")
     partial.rename(path)
+
+
+def svg(figure: Any) -> str:
+    """Return a figure as the text of an SVG, the same each time, with letters drawn as shapes."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "bertkd", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
