@@ -1,4 +1,7 @@
-"""Is the teacher right as often as it says? Its confidence in its first guess against its accuracy."""
+"""Is the teacher right as often as it says? Its confidence in its first guess against its accuracy.
+
+Of the sentences of the store: those that the teacher was trained on flatter it.
+"""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def score_notes(comparison: Comparison) -> list[str]:
     notes = [
         f"{comparison.num_sentences} sentences; paired bootstrap of {trials.resamples} resamples and "
         f"approximate randomisation of {trials.randomization} trials against {first!r}, "
-        f"seed {comparison.seed}. 95%: central range over the resamples. Both p are sacrebleu's; "
-        f"that of the bootstrap, as in Moses, is about .4 where systems are alike, not 1."
+        f"seed {comparison.seed}. 95%: central range over the resamples. Both p are sacrebleu's: "
+        f"the bootstrap's, as in Moses, is about .4 even for the smallest difference."
     ]
     if max(runs) > 1:
         notes.append(

@@ -98,28 +98,30 @@ class Measurement:
         if where is None:
             where = np.ones(len(self._statistics[0]), dtype=bool)
         statistics = [rows[where] for rows in self._statistics]
-        bootstrap = self._test("bs", statistics, trials.resamples)
-        # Swapping a sentence needs as many translations on both sides.
-        swapped = [rows for rows in statistics if rows.shape == statistics[0].shape]
-        randomization = iter(
-            self._test("ar", swapped, trials.randomization) if trials.randomization else ()
-        )
+        results = self._test("bs", statistics, trials.resamples)
         baseline = self._resampled(statistics[0], trials.resamples)
-        scores = []
-        for i, (rows, result) in enumerate(zip(statistics, bootstrap, strict=True)):
-            shuffled = next(randomization, None) if rows.shape == statistics[0].shape else None
-            difference = None
-            if i:
-                gaps = self._resampled(rows, trials.resamples) - baseline
-                low, high = np.quantile(gaps, (0.025, 0.975))
-                difference = Difference(
-                    difference=float(result.score - bootstrap[0].score),
-                    interval=(float(low), float(high)),
-                    bootstrap_p=float(result.p_value),
-                    randomization_p=float(shuffled.p_value) if shuffled else None,
-                )
+        scores = [self._score(statistics[0], results[0], None)]
+        for rows, result in zip(statistics[1:], results[1:], strict=True):
+            low, high = np.quantile(
+                self._resampled(rows, trials.resamples) - baseline, (0.025, 0.975)
+            )
+            equal = _equal(rows, statistics[0])
+            difference = Difference(
+                difference=float(result.score - results[0].score),
+                interval=(float(low), float(high)),
+                bootstrap_p=1.0 if equal else float(result.p_value),
+                randomization_p=self._randomize(statistics[0], rows, trials),
+            )
             scores.append(self._score(rows, result, difference))
         return scores
+
+    def _randomize(self, first: np.ndarray, rows: np.ndarray, trials: Trials) -> float | None:
+        """Return p of approximate randomisation, if both sides have translations to swap."""
+        if not trials.randomization or rows.shape != first.shape:
+            return None
+        if _equal(rows, first):
+            return 1.0
+        return float(self._test("ar", [first, rows], trials.randomization)[1].p_value)
 
     def _score(self, rows: np.ndarray, resampled: Any, difference: Difference | None) -> Score:
         runs = self._mean.of_runs(rows.sum(0))
@@ -149,6 +151,11 @@ class Measurement:
 
         # The same seed, so the same sentences for every system: differences are paired.
         return np.array([s.score for s in _bootstrap_resample(rows, self._mean, count)[1]])
+
+
+def _equal(rows: np.ndarray, first: np.ndarray) -> bool:
+    """Whether p is 1: sacrebleu counts what exceeds the difference seen, nothing between equals."""
+    return np.array_equal(rows, first)
 
 
 class _MeanOverRuns:
