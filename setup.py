@@ -22,7 +22,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
-    package_data={"bertkd_fairseq": ["py.typed"]},
+    package_data={"bertkd_fairseq": ["py.typed", "comparison.css"]},
     install_requires=[
         # Provides the module `fairseq`: Meta's own 0.12.2 can't be imported on Python >= 3.11.
         "fairseq-fixed>=0.12.3.1",

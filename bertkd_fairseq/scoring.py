@@ -1,220 +1,189 @@
-"""Read the translations of several systems and score them against one reference.
+"""Score systems of one run or several by sacrebleu's metrics, and test their differences by its tests.
 
-All scores and tests are sacrebleu's own; this module only makes sure that every sentence is there,
-that each metric gets the form of text it is defined on, and that systems are compared in pairs.
+A system's score is the mean over its runs. In a test a sentence stands for the translations of all
+runs: it is drawn, or swapped with the other system's, with all of them together. So a test asks whether
+the difference of the means would hold on other sentences like these, for the very models that were
+trained. Runs are no further sentences: pooled as such, they would make every difference significant.
+Whether models trained anew would differ as well is what the spread over runs is for.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-from bertkd_fairseq.data_bin import read_lines
-from bertkd_fairseq.errors import DataError, raise_all
-from bertkd_fairseq.segment import undo_segmentation
+import numpy as np
 
-#: One line of fairseq-generate that holds a hypothesis: H- as generated, D- decoded.
-_HYPOTHESIS = re.compile(r"([HD])-(\d+)\t([^\t]*)\t(.*)", re.DOTALL)
-_SHOWN = 5
+from bertkd_fairseq.errors import must_be
 
-Decode = Callable[[list[str]], list[str]]
+METRICS = {"tokenized_bleu": "tok BLEU", "bleu": "BLEU", "chrf": "chrF"}
+"""Names of the metrics in files, and for readers."""
+
+_SEED = "SACREBLEU_SEED"
 
 
 @dataclass(frozen=True)
-class System:
-    """The translations of one system in the order of the reference, in both forms."""
+class Difference:
+    """One system less the first one, by one metric: of the means over runs."""
 
-    name: str
-    path: Path
-    format: str  # "fairseq-generate" or "text"
-    text: list[str]  # detokenised, for sacreBLEU and chrF
-    tokenized: list[str]  # Moses words, for the tokenised BLEU of the paper
+    difference: float
+    interval: tuple[float, float]  # the central 95% over bootstrap resamples
+    bootstrap_p: float
+    randomization_p: float | None  # None where it wasn't asked for or numbers of runs differ
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one system; what is measured against the first system is None for itself."""
+    """One metric of one system."""
 
-    score: float
-    signature: str
-    mean: float  # of the bootstrap resamples
-    interval: float  # half of the central 95%
-    length_ratio: float | None = None
-    difference: float | None = None
-    difference_interval: tuple[float, float] | None = None
-    p_value: float | None = None
+    score: float  # mean over runs
+    runs: list[float]
+    spread: float | None  # standard deviation over runs (n - 1); None of a single one
+    resampled_mean: float  # over bootstrap resamples of the sentences
+    interval: float  # half of the central 95% of them
+    length_ratio: float | None  # these two of BLEU only, means over runs
+    brevity_penalty: float | None
+    against_first: Difference | None  # None of the first system itself
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Scores by system name, then by metric: ``tokenized_bleu``, ``bleu``, ``chrf``."""
+class Trials:
+    """How often tests draw: bootstrap resamples, and trials of approximate randomisation (0: none)."""
 
-    scores: dict[str, dict[str, Score]]
-    num_resamples: int
-    num_sentences: int
-    lowercase: bool
-    seed: str
+    resamples: int = 1000
+    randomization: int = 10_000
 
 
-def read_system(
-    name: str, path: str | Path, count: int, *, tokenize: Decode, detokenize: Decode
-) -> System:
-    """Read output of ``fairseq-generate`` (recognised by its H- lines) or plain translations.
+def seed() -> str:
+    """Return the seed of all tests, as sacrebleu reads it."""
+    return os.environ.get(_SEED, "12345")
 
-    ``tokenize`` turns raw text into Moses words, ``detokenize`` Moses words into raw text.
 
-    :raises DataError: unless there is exactly one translation for each of ``count`` sentences.
-    """
-    lines = read_lines(path)
-    found = [match.groups() for line in lines if (match := _HYPOTHESIS.fullmatch(line))]
-    if not any(kind == "H" for kind, *_ in found):
-        if len(lines) != count:
-            raise DataError(
-                f"`{path}` must have {count} lines, one for each reference, "
-                f"but has {len(lines)} instead."
+def seed_problems() -> list[str]:
+    """Return a message if sacrebleu would take the seed for none: resamples would not be paired."""
+    if seed().isdecimal() and int(seed()) > 0:
+        return []
+    hint = "Unset it for sacrebleu's own, 12345."
+    return [must_be(_SEED, "a whole number from 1 on", repr(seed()), hint)]
+
+
+class Measurement:
+    """One metric of every sentence of every system: what scores and tests are made of."""
+
+    def __init__(self, metric: Any, systems: Sequence[Sequence[list[str]]]) -> None:
+        """Take the statistics of ``systems``, a list of sentences for each run of each.
+
+        ``metric`` is one of sacrebleu's, made with the references.
+        """
+        per_run = [[metric._extract_corpus_statistics(run, None) for run in s] for s in systems]
+        self._mean = _MeanOverRuns(metric, width=len(per_run[0][0][0]))
+        # Per system (sentences, runs * width): the runs of a sentence side by side.
+        self._statistics = [np.hstack([np.array(run) for run in runs]) for runs in per_run]
+
+    @property
+    def signature(self) -> str:
+        """What the score depends on, as sacrebleu prints it."""
+        return str(self._mean.metric.get_signature())
+
+    def sentence_scores(self) -> np.ndarray:
+        """Return the score of every sentence, mean over runs: (systems, sentences)."""
+        score = self._mean._compute_score_from_stats
+        return np.array([[score(row).score for row in rows] for rows in self._statistics])
+
+    def scores(self, trials: Trials, where: np.ndarray | None = None) -> list[Score]:
+        """Return the score of each system on all sentences, or on those ``where`` a mask is true."""
+        if where is None:
+            where = np.ones(len(self._statistics[0]), dtype=bool)
+        statistics = [rows[where] for rows in self._statistics]
+        results = self._test("bs", statistics, trials.resamples)
+        baseline = self._resampled(statistics[0], trials.resamples)
+        scores = [self._score(statistics[0], results[0], None)]
+        for rows, result in zip(statistics[1:], results[1:], strict=True):
+            low, high = np.quantile(
+                self._resampled(rows, trials.resamples) - baseline, (0.025, 0.975)
             )
-        return System(name, Path(path), "text", lines, tokenize(lines))
-    generated = _by_sentence(path, "H", found, count)
-    if any(kind == "D" for kind, *_ in found):
-        decoded = _by_sentence(path, "D", found, count)
-    else:
-        decoded = generated
-    words = [undo_segmentation(line) for line in generated]
-    # Decoded to raw text already? Only if D- is neither H- itself nor the words inside H-.
-    text = detokenize(words) if decoded in (generated, words) else decoded
-    return System(name, Path(path), "fairseq-generate", text, words)
+            equal = _equal(rows, statistics[0])
+            difference = Difference(
+                difference=float(result.score - results[0].score),
+                interval=(float(low), float(high)),
+                bootstrap_p=1.0 if equal else float(result.p_value),
+                randomization_p=self._randomize(statistics[0], rows, trials),
+            )
+            scores.append(self._score(rows, result, difference))
+        return scores
 
+    def _randomize(self, first: np.ndarray, rows: np.ndarray, trials: Trials) -> float | None:
+        """Return p of approximate randomisation, if both sides have translations to swap."""
+        if not trials.randomization or rows.shape != first.shape:
+            return None
+        if _equal(rows, first):
+            return 1.0
+        return float(self._test("ar", [first, rows], trials.randomization)[1].p_value)
 
-def _by_sentence(
-    path: str | Path, kind: str, found: Iterable[Sequence[str]], count: int
-) -> list[str]:
-    """Return the hypotheses of one kind by sentence id; each id below ``count`` exactly once."""
-    pairs = [(int(id_), text) for line_kind, id_, _, text in found if line_kind == kind]
-    times = Counter(id_ for id_, _ in pairs)
-    missing = [i for i in range(count) if i not in times]
-    twice = sorted(i for i, n in times.items() if n > 1)
-    surplus = sorted(i for i in times if i >= count)
-    problems = []
-    if missing:
-        problems.append(
-            f"`{path}` has no {kind}- line for {_some(missing, count)}. Decode with "
-            f"`--required-batch-size-multiple 1`: otherwise fairseq drops the last batch."
+    def _score(self, rows: np.ndarray, resampled: Any, difference: Difference | None) -> Score:
+        runs = self._mean.of_runs(rows.sum(0))
+        scores = [float(run.score) for run in runs]
+        bleu = hasattr(runs[0], "bp")
+        return Score(
+            score=fmean(scores),
+            runs=scores,
+            spread=stdev(scores) if len(scores) > 1 else None,
+            resampled_mean=float(resampled.mean),
+            interval=float(resampled.ci),
+            length_ratio=fmean(run.ratio for run in runs) if bleu else None,
+            brevity_penalty=fmean(run.bp for run in runs) if bleu else None,
+            against_first=difference,
         )
-    if twice:
-        problems.append(
-            f"`{path}` has several {kind}- lines for {_some(twice, count)}. It must hold one run "
-            f"of fairseq-generate with `--nbest 1`."
-        )
-    if surplus:
-        problems.append(
-            f"`{path}` has {kind}- lines for {_some(surplus)} beyond the {count} references. "
-            f"Is it the output for another split?"
-        )
-    raise_all(problems, DataError)
-    texts = dict(pairs)
-    return [texts[i] for i in range(count)]
 
+    def _test(self, kind: str, statistics: Sequence[np.ndarray], count: int) -> list[Any]:
+        """Return sacrebleu's result for each system, tested against the first."""
+        from sacrebleu.significance import PairedTest
 
-def _some(ids: list[int], count: int | None = None) -> str:
-    shown = ", ".join(map(str, ids[:_SHOWN])) + (", ..." if len(ids) > _SHOWN else "")
-    of = "" if count is None else f" of {count}"
-    return f"{len(ids)}{of} sentences (ids {shown})"
+        named: Any = [(str(i), rows) for i, rows in enumerate(statistics)]
+        columns = PairedTest(named, {"": self._mean}, None, test_type=kind, n_samples=count)()[1]
+        return next(column for name, column in columns.items() if name != "System")
 
+    def _resampled(self, rows: np.ndarray, count: int) -> np.ndarray:
+        from sacrebleu.significance import _bootstrap_resample
 
-def compare_systems(
-    systems: Sequence[System],
-    reference: list[str],
-    tokenized_reference: list[str],
-    *,
-    lowercase: bool,
-    num_resamples: int = 1000,
-) -> Comparison:
-    """Score every system and test each against the first by paired bootstrap (Koehn, 2004)."""
-    from sacrebleu.metrics import BLEU, CHRF
-
-    tokenized = BLEU(tokenize="none", lowercase=lowercase, force=True)
-    columns = {
-        "tokenized_bleu": (tokenized, [s.tokenized for s in systems], tokenized_reference),
-        "bleu": (BLEU(lowercase=lowercase), [s.text for s in systems], reference),
-        "chrf": (CHRF(lowercase=lowercase), [s.text for s in systems], reference),
-    }
-    seed = os.environ.get("SACREBLEU_SEED", "12345")  # as sacrebleu reads it
-    scores: dict[str, dict[str, Score]] = {system.name: {} for system in systems}
-    for metric_name, (metric, hypotheses, wanted) in columns.items():
-        column = _score_metric(metric, hypotheses, wanted, num_resamples)
-        for system, score in zip(systems, column, strict=True):
-            scores[system.name][metric_name] = score
-    return Comparison(scores, num_resamples, len(reference), lowercase, seed)
-
-
-def _score_metric(
-    metric: Any, hypotheses: list[list[str]], reference: list[str], num_resamples: int
-) -> list[Score]:
-    """Return the score of each system by one sacrebleu metric, in order."""
-    import numpy as np
-    from sacrebleu.significance import PairedTest, _bootstrap_resample
-
-    named: list[tuple[str, Sequence[str]]] = [(str(i), lines) for i, lines in enumerate(hypotheses)]
-    test = PairedTest(named, {"": metric}, [reference], test_type="bs", n_samples=num_resamples)
-    columns = test()[1]
-    results: Any = next(column for name, column in columns.items() if name != "System")
-
-    def resampled(lines: list[str]) -> Any:
         # The same seed, so the same sentences for every system: differences are paired.
-        stats = metric._extract_corpus_statistics(lines, [reference])
-        return np.array([s.score for s in _bootstrap_resample(stats, metric, num_resamples)[1]])
-
-    baseline = resampled(hypotheses[0])
-    scores = []
-    for i, (result, lines) in enumerate(zip(results, hypotheses, strict=True)):
-        whole = metric.corpus_score(lines, [reference])
-        against: dict[str, Any] = {}
-        if i:
-            low, high = np.quantile(resampled(lines) - baseline, (0.025, 0.975))
-            against = {
-                "difference": float(result.score - results[0].score),
-                "difference_interval": (float(low), float(high)),
-                "p_value": float(result.p_value),
-            }
-        scores.append(
-            Score(
-                score=float(whole.score),
-                signature=str(metric.get_signature()),
-                mean=float(result.mean),
-                interval=float(result.ci),
-                length_ratio=float(whole.ratio) if hasattr(whole, "ratio") else None,
-                **against,
-            )
-        )
-    return scores
+        return np.array([s.score for s in _bootstrap_resample(rows, self._mean, count)[1]])
 
 
-def format_table(comparison: Comparison) -> str:
-    """Return the scores as a table of plain text, with signatures below."""
-    names = list(comparison.scores)
-    width = max(6, *map(len, names))
-    header = f"{'system':<{width}}  {'tok BLEU':>8}  {'BLEU [95%]':>15}  {'chrF':>6}  {'length':>6}"
-    lines = [header + (f"  {'difference [95%]':>22}  {'p':>6}" if len(names) > 1 else "")]
-    for name in names:
-        tok, bleu, chrf = (comparison.scores[name][m] for m in ("tokenized_bleu", "bleu", "chrf"))
-        interval = f"{bleu.score:.2f} ±{bleu.interval:.2f}"
-        line = f"{name:<{width}}  {tok.score:>8.2f}  {interval:>15}  {chrf.score:>6.2f}"
-        line += f"  {bleu.length_ratio:>6.3f}"
-        if bleu.difference_interval is not None and bleu.p_value is not None:
-            low, high = bleu.difference_interval
-            difference = f"{bleu.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-            line += f"  {difference:>22}  {bleu.p_value:>6.4f}"
-        lines.append(line)
-    first = comparison.scores[names[0]]
-    lines += ["", f"{comparison.num_sentences} sentences; paired bootstrap of BLEU against"]
-    lines[-1] += f" {names[0]!r}, {comparison.num_resamples} resamples, seed {comparison.seed}"
-    if comparison.lowercase:
-        lines.append("Case is ignored in all scores (lowercased data-bin or --lowercase).")
-    for title, key in (("tok BLEU", "tokenized_bleu"), ("BLEU", "bleu"), ("chrF", "chrf")):
-        lines.append(f"{title + ':':<9} {first[key].signature}")
-    return "\n".join(lines)
+def _equal(rows: np.ndarray, first: np.ndarray) -> bool:
+    """Whether p is 1: sacrebleu counts what exceeds the difference seen, nothing between equals."""
+    return np.array_equal(rows, first)
+
+
+class _MeanOverRuns:
+    """What sacrebleu's tests take for a metric: statistics in, the mean over runs out.
+
+    With one run it returns that run's score as it is, so that all numbers are sacrebleu's to the last digit.
+    """
+
+    def __init__(self, metric: Any, width: int) -> None:
+        self.metric = metric
+        self.get_signature = metric.get_signature
+        self._width = width
+
+    def of_runs(self, sums: np.ndarray) -> list[Any]:
+        """Return sacrebleu's score of each run from summed statistics (runs * width,)."""
+        runs = sums.reshape(-1, self._width)
+        return [self.metric._compute_score_from_stats(run) for run in runs]
+
+    def _extract_corpus_statistics(self, statistics: np.ndarray, references: None) -> np.ndarray:
+        return statistics
+
+    def _aggregate_and_compute(self, statistics: np.ndarray) -> Any:
+        return self._compute_score_from_stats(statistics.sum(0))
+
+    def _compute_score_from_stats(self, sums: np.ndarray) -> Any:
+        from sacrebleu.metrics.base import Score as SacrebleuScore
+
+        scores = self.of_runs(sums)
+        if len(scores) == 1:
+            return scores[0]
+        return SacrebleuScore(scores[0].name, fmean(float(score.score) for score in scores))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.calibration import Calibration
+
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 PERCENTILES = (5, 25, 50, 75, 95)
 _BINS = 1000  # of probability mass: percentiles are read off a histogram, in constant memory
@@ -21,11 +23,11 @@ class StoreStatistics:
 
     tokens: int = 0
     without_teacher: int = 0
-    eos: int = 0
     gold_ranks: np.ndarray = field(
         default_factory=lambda: np.zeros(0, dtype=np.int64)
     )  # (K + 1,), last: not kept
-    eos_correct: int = 0
+    calibration: Calibration = field(default_factory=Calibration)
+    eos_calibration: Calibration = field(default_factory=Calibration)
     mass: float = 0.0
     mass_counts: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, dtype=np.int64))
     entropy: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
@@ -41,9 +43,10 @@ class StoreStatistics:
         self.without_teacher += int((~asked).sum())
         hits = ids == gold[:, None]  # (n, K)
         is_eos = asked & (gold == eos)
-        self.eos += int(is_eos.sum())
-        self.eos_correct += int(hits[is_eos, 0].sum())
         inner = asked & (gold != eos)
+        confidence = np.exp(logprobs[:, 0].astype(np.float64))  # (n,)
+        self.calibration.add(confidence[inner], hits[inner, 0])
+        self.eos_calibration.add(confidence[is_eos], hits[is_eos, 0])
         ranks = np.where(hits.any(1), hits.argmax(1), k)  # (n,)
         self.gold_ranks += np.bincount(ranks[inner], minlength=k + 1)
         kept = logprobs[inner].astype(np.float64)  # (m, K)
@@ -63,9 +66,9 @@ class StoreStatistics:
         return {
             "tokens": self.tokens,
             "tokens_without_teacher": self.without_teacher,
-            "accuracy": round(100 * self.gold_ranks[0] / inner, 2),
+            "accuracy": round(self.calibration.accuracy, 2),
             "gold_in_top_k": round(100 * self.gold_ranks[:-1].sum() / inner, 2),
-            "eos_accuracy": round(100 * self.eos_correct / max(self.eos, 1), 2),
+            "eos_accuracy": round(self.eos_calibration.accuracy, 2),
             "mass_in_top_k": round(100 * self.mass / inner, 2),
             "mass_percentiles": {f"p{p}": self._mass_percentile(p) for p in PERCENTILES},
             "gold_rank_counts": self.gold_ranks.tolist(),
@@ -76,6 +79,8 @@ class StoreStatistics:
                 }
                 for index, temperature in enumerate(TEMPERATURES)
             },
+            "calibration": self.calibration.summary(),
+            "eos_calibration": self.eos_calibration.summary(),
         }
 
     def _mass_percentile(self, percentile: int) -> float:

@@ -1,4 +1,4 @@
-"""Read the logs of fairseq-train, and plot several runs against their updates."""
+"""Read the logs of fairseq-train: what a training run logged, at which update, after how long."""
 
 from __future__ import annotations
 
@@ -7,54 +7,65 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bertkd_fairseq.data_bin import read_lines
 from bertkd_fairseq.errors import DataError
 
-#: What is plotted, in this order, where any run has it.
-METRICS = {
-    "loss": "loss (bits)",
-    "nll_loss": "nll_loss (bits)",
-    "kd_loss": "kd_loss (bits)",
-    "bleu": "valid BLEU",
-    "masked_accuracy": "masked accuracy (%)",
-    "lr": "learning rate",
-}
-# Okabe and Ito's colours, told apart by the colour-blind; those too light for paper are left out.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-_MARKERS = "os^Dv"
-
-_LINE = re.compile(r".*\| INFO \| (train_inner|train|valid\w*) \| (.*)")
+_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| (.*)")
+_STATISTICS = re.compile(r"(train_inner|train|valid\w*) \| (.*)")
 _SIMPLE_INTERVAL = re.compile(r"epoch \d+:\s+\d+ / \d+ (.*)")
+# The configuration is the first thing that fairseq-train logs; then where it continues, if it does.
+_ATTEMPT = re.compile(r"fairseq_cli\.train \| (\{|Namespace\()")
+_CONTINUES = re.compile(r"fairseq\.trainer \| Loaded checkpoint .* @ (\d+) updates\)")
+_FROM_NOTHING = "fairseq.trainer | No existing checkpoint found"
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a run logged at one update; ``split`` is ``train_inner``, ``train`` or ``valid``."""
+    """What a run logged at one update; ``split`` is ``train_inner``, ``train`` or ``valid``.
+
+    ``seconds`` is the time spent on the run until then, in all attempts together.
+    """
 
     split: str
     update: int
+    seconds: float
     values: dict[str, float]
 
 
 def read_log(path: str | Path) -> list[Point]:
     """Return the points of a log (``--log-format json``, ``simple`` or ``tqdm``) by update.
 
-    Where a resumed run repeats an update, the later line counts.
+    A log may hold several attempts at one run, one after the other. Each continues from a
+    checkpoint: what had been logged beyond it is dropped, an update that is seen twice keeps the
+    later line, and time adds up over the attempts, without the pauses between them. An attempt that
+    finds no checkpoint begins another run: what stands before it in the file is left out, with its time.
 
     :raises DataError: if there is no such file or no statistics in it.
     """
     points: dict[tuple[str, int], Point] = {}
+    clock = _Clock()
     for line in read_lines(path):
-        if not (match := _LINE.match(line)):
+        if not (match := _LINE.search(line)):
             continue
-        split, values = match[1], _statistics(match[1], match[2])
+        message = match[2]
+        if _ATTEMPT.match(message):
+            clock.pause()
+        clock.read(match[1])
+        start = _start_of_attempt(message)
+        if start is not None:
+            points = {key: p for key, p in points.items() if p.update <= start} if start else {}
+        if start == 0:
+            clock.forget_earlier_attempts()
+        if not (statistics := _STATISTICS.match(message)):
+            continue
+        split, values = statistics[1], _numbers(statistics[1], statistics[2])
         update = values.pop("num_updates", None)
         if update is not None:
-            points[split, int(update)] = Point(split, int(update), values)
+            points[split, int(update)] = Point(split, int(update), clock.seconds, values)
     if not points:
         raise DataError(
             f"`{path}` must be a log of fairseq-train, but holds no line of statistics. "
@@ -63,7 +74,37 @@ def read_log(path: str | Path) -> list[Point]:
     return sorted(points.values(), key=lambda point: point.update)
 
 
-def _statistics(split: str, message: str) -> dict[str, float]:
+class _Clock:
+    """Adds up the time between lines, less the pauses between attempts."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._before = 0.0  # of earlier attempts
+        self._last: datetime | None = None
+
+    def pause(self) -> None:
+        self._before, self._last = self.seconds, None
+
+    def forget_earlier_attempts(self) -> None:
+        self.seconds -= self._before
+        self._before = 0.0
+
+    def read(self, stamp: str) -> None:
+        now = datetime.fromisoformat(stamp)
+        if self._last is not None:  # a clock that was set back mustn't take time away
+            self.seconds += max(0.0, (now - self._last).total_seconds())
+        self._last = now
+
+
+def _start_of_attempt(message: str) -> int | None:
+    """Return the update from which this attempt goes on, where ``message`` says it."""
+    if message.startswith(_FROM_NOTHING):
+        return 0
+    found = _CONTINUES.match(message)
+    return int(found[1]) if found else None
+
+
+def _numbers(split: str, message: str) -> dict[str, float]:
     """Return the numbers of one message, whichever of fairseq's formats it has."""
     pairs: list[tuple[str, Any]]
     if message.startswith("{"):
@@ -86,75 +127,22 @@ def _statistics(split: str, message: str) -> dict[str, float]:
     return values
 
 
-def curve(points: Sequence[Point], split: str, metric: str) -> tuple[list[int], list[float]]:
-    """Return updates and values of one metric; ``train`` falls back to one point an epoch."""
+def curve(points: Sequence[Point], split: str, metric: str) -> list[Point]:
+    """Return the points of one metric; ``train`` falls back to one an epoch."""
     if split == "train" and any(p.split == "train_inner" and metric in p.values for p in points):
         split = "train_inner"
-    found = [(p.update, p.values[metric]) for p in points if p.split == split if metric in p.values]
-    return [update for update, _ in found], [value for _, value in found]
+    return [p for p in points if p.split == split and metric in p.values]
 
 
 def write_csv(runs: Mapping[str, Sequence[Point]], path: str | Path) -> None:
-    """Write every number of every run: run, split, update, metric, value."""
+    """Write every number of every run: run, split, update, seconds, metric, value."""
     partial = Path(f"{path}.partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("run", "split", "update", "metric", "value"))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("run", "split", "update", "seconds", "metric", "value"))
         for name, points in runs.items():
             for point in points:
                 for metric, value in point.values.items():
-                    writer.writerow((name, point.split, point.update, metric, value))
+                    row = (point.split, point.update, point.seconds, metric, value)
+                    writer.writerow((name, *row))
     partial.rename(path)
-
-
-def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "") -> list[str]:
-    """Draw one panel for each metric that any run has, save a PNG, return the metrics drawn.
-
-    Thin lines are training, lines with markers validation; colour, dashes and marker are the run's.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    drawn = [m for m in METRICS if any(m in p.values for points in runs.values() for p in points)]
-    columns = min(3, len(drawn))
-    rows = -(-len(drawn) // max(1, columns))
-    figure = Figure(figsize=(4.6 * columns, 3.3 * rows + 0.5), layout="constrained")
-    for i, metric in enumerate(drawn):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        for k, points in enumerate(runs.values()):
-            _draw(axes, k, points, metric)
-        axes.set_title(METRICS[metric], fontsize=10)
-        axes.set_xlabel("updates", fontsize=9)
-        axes.grid(alpha=0.3)
-    figure.legend(handles=_legend(list(runs)), loc="outside lower center", ncols=5, fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    partial = Path(f"{path}.partial")
-    figure.savefig(partial, dpi=150, format="png")
-    partial.rename(path)
-    return drawn
-
-
-def _look(k: int) -> dict[str, Any]:
-    return {"color": _COLOURS[k % 5], "linestyle": _STYLES[k % 5]}
-
-
-def _draw(axes: Any, k: int, points: Sequence[Point], metric: str) -> None:
-    updates, values = curve(points, "train", metric)
-    axes.plot(updates, values, linewidth=0.9, alpha=0.75, **_look(k))
-    updates, values = curve(points, "valid", metric)
-    axes.plot(updates, values, linewidth=1.6, marker=_MARKERS[k % 5], markersize=4, **_look(k))
-
-
-def _legend(names: list[str]) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    runs = [
-        Line2D([], [], marker=_MARKERS[k % 5], markersize=4, label=name, **_look(k))
-        for k, name in enumerate(names)
-    ]
-    thin = Line2D([], [], color="gray", linewidth=0.9, label="thin: training")
-    thick = Line2D([], [], color="gray", marker="o", markersize=4, label="markers: validation")
-    return [*runs, thin, thick]

@@ -20,7 +20,7 @@ COMMANDS = {
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds and verify it",
-    "compare": "score systems against the reference: BLEU, chrF, paired bootstrap",
+    "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",
     "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",
     "user-dir": "print the folder to pass to fairseq's --user-dir",

@@ -9,14 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
+from bertkd_fairseq.comparison import Texts, compare_systems
+from bertkd_fairseq.comparison_html import format_html
+from bertkd_fairseq.comparison_text import format_comparison
 from bertkd_fairseq.data_bin import DataBin, read_lines
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.moses import MosesText
-from bertkd_fairseq.scoring import System, compare_systems, format_table, read_system
+from bertkd_fairseq.scoring import Trials, seed_problems
+from bertkd_fairseq.translations import System, read_run
 
 EXAMPLE = (
-    "bertkd compare --data-bin data-bin --split test "
-    "--system plain=plain.out --system distilled=distilled.out --json scores.json"
+    "bertkd compare --data-bin data-bin --system plain=plain.1.out --system plain=plain.2.out "
+    "--system distilled=kd.1.out --system distilled=kd.2.out --html compare.html"
 )
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reference.add_argument("--reference", metavar="FILE", help="raw text, one line per sentence")
     reference.add_argument("--split", default="test", help="which reference of the data-bin")
     reference.add_argument(
+        "--source",
+        metavar="FILE",
+        help="raw text to show beside translations; the data-bin's if not given",
+    )
+    reference.add_argument(
         "--target-lang", help="language for Moses; the data-bin's, else the reference's suffix"
     )
     reference.add_argument(
@@ -36,86 +45,140 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ignore case in all scores; set by itself where the data-bin is lowercased",
     )
+    # Repeated names, because a shell expands --system={plain=a,plain=b} and file names hold commas.
     parser.add_argument(
         "--system",
         action="append",
         required=True,
         metavar="NAME=FILE",
-        help="output of fairseq-generate or plain text; repeat it, the first is the baseline",
+        help="output of fairseq-generate or plain text; repeat it for other systems, and with the "
+        "same name for other seeds of one; the first name is the baseline",
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="of the paired bootstrap")
-    parser.add_argument("--json", metavar="FILE", help="write all scores there too")
+    tests = parser.add_argument_group("tests and tables")
+    tests.add_argument("--resamples", type=int, default=1000, help="of the paired bootstrap")
+    tests.add_argument(
+        "--trials", type=int, default=10_000, help="of the approximate randomisation"
+    )
+    tests.add_argument(
+        "--buckets",
+        default="10,20,30,40,50",
+        metavar="N,N,...",
+        help="longest reference, in Moses words, of each length bucket but the last",
+    )
+    tests.add_argument(
+        "--examples",
+        type=int,
+        default=3,
+        metavar="N",
+        help="sentences to show that a system translates better than the baseline, and worse",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="write everything there too")
+    output.add_argument("--html", metavar="FILE", help="write a report with plots, in one file")
+    output.add_argument("--force", action="store_true", help="replace files that exist")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of scores; every sentence must have its hypothesis in every system."""
+    """Print the report; every sentence must have its translation by every run."""
     logging.getLogger("sacrebleu").setLevel(logging.WARNING)
-    named = _check(args)
+    files, bucket_ends = _check(args)
     data_bin = DataBin.open(args.data_bin) if args.data_bin else None
     lowercase = args.lowercase or (data_bin is not None and data_bin.lowercase)
-    lang = args.target_lang
-    if data_bin is not None:
-        lang = lang or data_bin.target_lang
-        path = args.reference or data_bin.reference(args.split, data_bin.target_lang)
-    else:
-        path = args.reference
-        lang = lang or Path(path).suffix.removeprefix(".")
-    moses = MosesText(lang, lowercase=lowercase)
-
-    def tokenize(lines: list[str]) -> list[str]:
-        return [moses.tokenize(line) for line in lines]
-
-    reference = read_lines(path)
-    if data_bin is not None and not args.reference:
-        tokenized = read_lines(data_bin.tokenized(args.split, data_bin.target_lang))
-    else:
-        tokenized = tokenize(reference)
-    if not reference:
-        raise DataError(f"`{path}` must hold a reference, but is empty.")
-    systems = _read_systems(named, len(reference), moses)
-    comparison = compare_systems(
-        systems, reference, tokenized, lowercase=lowercase, num_resamples=args.resamples
+    lang = args.target_lang or (
+        data_bin.target_lang if data_bin else Path(args.reference).suffix.removeprefix(".")
     )
-    print(format_table(comparison))
+    moses = MosesText(lang, lowercase=lowercase)
+    path, texts = _read_texts(args, data_bin, moses)
+    systems = _read_systems(files, len(texts.reference), moses)
+    comparison = compare_systems(
+        systems,
+        texts,
+        lowercase=lowercase,
+        trials=Trials(args.resamples, args.trials),
+        bucket_ends=bucket_ends,
+        num_examples=args.examples,
+    )
+    print(format_comparison(comparison))
     if args.json:
-        files = {system.name: [str(system.path), system.format] for system in systems}
-        record = {"reference": str(path), "files": files, "baseline": systems[0].name}
+        read = {s.name: [[str(r.path), r.format] for r in s.runs] for s in systems}
+        record = {"reference": str(path), "files": read, "baseline": systems[0].name}
         text = json.dumps({**record, **asdict(comparison)}, indent=1, ensure_ascii=False)
         write_whole(args.json, text + "\n")
+    if args.html:
+        write_whole(args.html, format_html(comparison, str(path), systems))
     return 0
 
 
-def _check(args: argparse.Namespace) -> dict[str, str]:
-    """Return the file of each system by its name.
+def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
+    """Return the files of each system by its name, and the ends of the length buckets.
 
     :raises ConfigurationError: with everything that is wrong with the options.
     """
-    errors = []
+    problems = seed_problems()
     if not args.data_bin and not args.reference:
-        errors.append("One of `--data-bin` and `--reference` must be given.")
-    if args.resamples < 1:
-        errors.append(must_be("--resamples", "at least 1", args.resamples))
-    named, problems = named_files("--system", "NAME=FILE", args.system)
-    raise_all([*errors, *problems, *output_problems(json=args.json)], ConfigurationError)
-    return named
+        problems.append("One of `--data-bin` and `--reference` must be given.")
+    for name, least in (("resamples", 1), ("trials", 1), ("examples", 0)):
+        if getattr(args, name) < least:
+            problems.append(must_be(f"--{name}", f"at least {least}", getattr(args, name)))
+    ends = [int(end) for end in args.buckets.split(",") if end.isdecimal()]
+    if not ends or args.buckets != ",".join(map(str, sorted(set(ends) - {0}))):
+        wanted = "rising whole numbers with commas between"
+        problems.append(must_be("--buckets", wanted, repr(args.buckets)))
+    named, wrong = named_files("--system", "NAME=FILE", args.system)
+    files: dict[str, list[str]] = {}
+    for name, file in named:
+        runs = files.setdefault(name, [])
+        if file in runs:
+            wrong.append(f"`--system` must give each run once, but gives {name}={file} again.")
+        runs.append(file)
+    problems += wrong + output_problems(force=args.force, json=args.json, html=args.html)
+    raise_all(problems, ConfigurationError)
+    return files, ends
 
 
-def _read_systems(named: dict[str, str], count: int, moses: MosesText) -> list[System]:
+def _read_texts(
+    args: argparse.Namespace, data_bin: DataBin | None, moses: MosesText
+) -> tuple[str | Path, Texts]:
+    """Return the path of the reference, and what is in it and in the source."""
+    path, source_path = args.reference, args.source
+    if path is not None:
+        reference = read_lines(path)
+        tokenized = [moses.tokenize(line) for line in reference]
+    else:
+        assert data_bin is not None  # _check has seen to it
+        path = data_bin.reference(args.split, data_bin.target_lang)
+        reference = read_lines(path)
+        tokenized = read_lines(data_bin.tokenized(args.split, data_bin.target_lang))
+        source_path = source_path or data_bin.reference(args.split, data_bin.source_lang)
+    if not reference:
+        raise DataError(f"`{path}` must hold a reference, but is empty.")
+    source = read_lines(source_path) if source_path else None
+    if source is not None and len(source) != len(reference):
+        raise DataError(
+            f"`{source_path}` must have {len(reference)} lines, one for each reference, "
+            f"but has {len(source)} instead."
+        )
+    return path, Texts(reference, tokenized, source)
+
+
+def _read_systems(files: dict[str, list[str]], count: int, moses: MosesText) -> list[System]:
     """Read all systems; what is wrong with any of them is told at once."""
     systems, errors = [], []
-    for name, file in named.items():
-        try:
-            system = read_system(
-                name,
-                file,
-                count,
-                tokenize=lambda lines: [moses.tokenize(line) for line in lines],
-                detokenize=lambda lines: [moses.detokenize(line) for line in lines],
-            )
-        except DataError as error:
-            errors.append(str(error))
-        else:
-            systems.append(system)
-            log.info("%s: %d sentences from %s (%s)", name, count, file, system.format)
+    for name, paths in files.items():
+        runs = []
+        for path in paths:
+            try:
+                read = read_run(
+                    path,
+                    count,
+                    tokenize=lambda lines: [moses.tokenize(line) for line in lines],
+                    detokenize=lambda lines: [moses.detokenize(line) for line in lines],
+                )
+            except DataError as error:
+                errors.append(str(error))
+            else:
+                runs.append(read)
+                log.info("%s: %d sentences from %s (%s)", name, count, path, read.format)
+        systems.append(System(name, runs))
     raise_all(errors, DataError)
     return systems

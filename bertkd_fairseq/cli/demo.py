@@ -117,7 +117,8 @@ def plan(dest: Path, sizes: Sizes, seed: int) -> list[Stage]:
     for name in ("plain", "distilled"):
         compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
         curves += ["--run", f"{name}={_log(dest, name)}"]
-    compare += ["--json", str(dest / "scores.json")]
+    compare += ["--force", "--json", str(dest / "scores.json")]
+    compare += ["--html", str(dest / "compare.html")]
     curves += ["--run", f"teacher={_log(dest, 'teacher')}", "--title", "bertkd demo"]
     return [
         Stage("language", "make up two languages, pretrain a tiny BERT on both", language,
@@ -282,6 +283,7 @@ def _results(dest: Path) -> dict[str, Any]:
         "dump": json.loads((dest / "topk.json").read_text("utf-8")),
         "teacher": {key: best.values[key] for key in ("masked_accuracy", "ppl")},
         "curves": str(dest / "curves.png"),
+        "report": str(dest / "compare.html"),
     }
 
 
@@ -304,6 +306,7 @@ def _summary(results: dict[str, Any], dest: Path) -> str:
         f"teacher on valid: masked accuracy {teacher['masked_accuracy']:.1f}% (the closing token "
         f"apart), perplexity {teacher['ppl']:.2f}",
         f"dump: {dump['bytes_per_token']} bytes a token, {dump['tokens']} tokens",
+        f"report with plots: {results['report']}",
         f"curves: {results['curves']}",
         f"all numbers: {dest / 'demo.json'}",
     ]

@@ -113,7 +113,8 @@ def _check_options(args: argparse.Namespace) -> None:
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
-    raise_all([*problems, *output_problems(json=args.json)])
+    # A dump that continues writes the summary of the whole again.
+    raise_all([*problems, *output_problems(force=True, json=args.json)])
 
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:

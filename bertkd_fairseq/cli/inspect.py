@@ -32,11 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sentence", type=int, metavar="I", help="show this sentence, token by token, from 0")
     add("--plot", metavar="FILE", help="draw the statistics to this PNG")
     add("--json", metavar="FILE", help="write the numbers here too")
+    add("--force", action="store_true", help="replace files that exist")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
-    problems = output_problems(plot=args.plot, json=args.json)
+    problems = output_problems(force=args.force, plot=args.plot, json=args.json)
     if args.plot and not args.data_bin:
         problems.append("--plot needs --data-bin, to know the target tokens.")
     raise_all(problems)

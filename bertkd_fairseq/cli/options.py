@@ -10,27 +10,28 @@ from bertkd_fairseq.errors import must_be
 
 def named_files(
     option: str, metavar: str, items: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the file of each ``NAME=FILE`` in ``items``, and a message for each that is wrong."""
-    files: dict[str, str] = {}
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return name and file of each ``NAME=FILE`` in ``items``, and a message for each that is wrong."""
+    files = []
     problems = []
     for item in items:
         name, equals, file = item.partition("=")
-        if not (name and equals and file):
+        if name and equals and file:
+            files.append((name, file))
+        else:
             problems.append(must_be(option, metavar, repr(item)))
-        elif name in files:
-            problems.append(f"`{option}` must give each name once, but gives {name!r} again.")
-        files.setdefault(name, file)
     return files, problems
 
 
-def output_problems(**paths: str | Path | None) -> list[str]:
-    """Return a message for each output file, by its option's name, whose folder isn't there."""
-    return [
-        must_be(f"--{option}", "a file in a folder that exists", path)
-        for option, path in paths.items()
-        if path and not Path(path).absolute().parent.is_dir()
-    ]
+def output_problems(*, force: bool, **paths: str | Path | None) -> list[str]:
+    """Return a message for each output file, by its option's name, that can't or mustn't be written."""
+    problems = []
+    for option, path in paths.items():
+        if path and not Path(path).absolute().parent.is_dir():
+            problems.append(must_be(f"--{option}", "a file in a folder that exists", path))
+        elif path and Path(path).exists() and not force:
+            problems.append(f"`{path}` exists already. Use another name, or --force to replace it.")
+    return problems
 
 
 def write_whole(path: str | Path, text: str) -> None:

@@ -13,7 +13,8 @@ for name in plain distilled; do
 done
 stage compare bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \
     --system plain="$WORK/plain/generate-test.txt" \
-    --system distilled="$WORK/distilled/generate-test.txt" --json "$WORK/scores.json"
+    --system distilled="$WORK/distilled/generate-test.txt" --force \
+    --json "$WORK/scores.json" --html "$WORK/compare.html"
 stage curves bertkd curves --force --dest "$WORK/curves.png" --run plain="$WORK/logs/plain.log" \
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
 sed -n '/^system /,$p' "$WORK/logs/compare.log"

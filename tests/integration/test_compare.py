@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sacrebleu
 
-from tests.conftest import BERTKD, run_command
+from tests.conftest import BERTKD, CHECKOUT, run_command
+
+DATA = CHECKOUT / "tests" / "data" / "compare"
 
 REFERENCE = ["A man, alone.", "Two dogs run in the snow.", "It's a T-shirt!"] * 3
 WORDS = ["a man , al ##one .", "two dog ##s run in the snow .", "it 's a T ￭- ￭shirt !"] * 3
@@ -22,21 +27,83 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_table_and_json(files: Path) -> None:
+def expected(name: str) -> str:
+    """Return a stored output; sacrebleu's version in signatures is the one that runs here."""
+    return (DATA / name).read_text("utf-8").replace("VERSION", sacrebleu.__version__)
+
+
+def parsed(text: str) -> Any:
+    """Return JSON with numbers to nine digits: the last ones may differ from machine to machine."""
+    return json.loads(text, parse_float=lambda number: float(f"{float(number):.9g}"))
+
+
+def test_command_with_all_that_it_writes(tmp_path: Path) -> None:
+    """Two systems of two runs each, one of them output of fairseq-generate."""
+    done = run_command(
+        [*BERTKD, "compare", "--reference", "ref.en", "--source", "src.de",
+         "--system", "plain=plain.1.txt", "--system", "distilled=kd.1.out",
+         "--system", "plain=plain.2.txt", "--system", "distilled=kd.2.txt",
+         "--resamples", "100", "--trials", "200", "--buckets", "7,10", "--examples", "2",
+         "--json", tmp_path / "x.json", "--html", tmp_path / "x.html"],
+        cwd=DATA,
+    )  # fmt: skip
+    assert done.stdout == expected("expected.txt")
+    log = [line.split(" | ", 3)[3] for line in done.stderr.splitlines()]
+    assert log == [
+        "plain: 12 sentences from plain.1.txt (text)",
+        "plain: 12 sentences from plain.2.txt (text)",
+        "distilled: 12 sentences from kd.1.out (fairseq-generate)",
+        "distilled: 12 sentences from kd.2.txt (text)",
+    ]
+    assert parsed((tmp_path / "x.json").read_text("utf-8")) == parsed(expected("expected.json"))
+    html = (tmp_path / "x.html").read_text("utf-8")
+    assert html.endswith("</html>\n")
+    for cell in ("56.03 ±2.29", "+25.06 [+18.91, +34.05]", "&quot;R&amp;D&quot; &lt;weekly&gt;"):
+        assert cell in html
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.html", "x.json"]
+
+
+def test_stored_scores_are_those_of_the_sacrebleu_command() -> None:
+    """To the last digit that it prints, so that the stored output can't be wrong by itself."""
+    scores = json.loads(expected("expected.json"))["scores"]
+    for run, file in enumerate(("plain.1.txt", "plain.2.txt")):
+        for metric in ("bleu", "chrf"):
+            argv = [sys.executable, "-m", "sacrebleu", "ref.en", "-i", file, "-m", metric]
+            theirs = json.loads(run_command([*argv, "-w", "12"], cwd=DATA).stdout)
+            assert round(scores["plain"][metric]["runs"][run], 12) == theirs["score"]
+
+
+def test_lowercase_and_a_perfect_system(files: Path) -> None:
     done = run_command(
         [*BERTKD, "compare", "--reference", "ref.en", "--lowercase", "--resamples", "50",
-         "--system", "plain=poor.out", "--system", "distilled=good.out", "--json", "scores.json"],
+         "--trials", "50", "--system", "plain=poor.out", "--system", "distilled=good.out",
+         "--json", "scores.json"],
         cwd=files,
     )  # fmt: skip
-    header, plain, distilled, *_ = done.stdout.splitlines()
-    assert header.split()[:3] == ["system", "tok", "BLEU"]
-    assert plain.startswith("plain ") and distilled.startswith("distilled  ")
-    assert "100.00" in distilled and "9 sentences; paired bootstrap of BLEU" in done.stdout
+    assert "Case is ignored" in done.stdout and "case:lc" in done.stdout
     scores = json.loads((files / "scores.json").read_text("utf-8"))
     assert scores["baseline"] == "plain" and scores["lowercase"] is True
     perfect = scores["scores"]["distilled"]
     assert [round(perfect[m]["score"], 6) for m in ("tokenized_bleu", "bleu", "chrf")] == [100] * 3
-    assert perfect["bleu"]["difference"] > 50 and perfect["bleu"]["length_ratio"] == 1
+    assert perfect["bleu"]["against_first"]["difference"] > 50
+    assert perfect["bleu"]["length_ratio"] == perfect["bleu"]["brevity_penalty"] == 1
+
+
+def test_data_bin_supplies_reference_and_source(
+    tmp_path: Path, data_bin: Path, miniature_corpus: Path
+) -> None:
+    source, target = (miniature_corpus / f"test.{lang}" for lang in ("src", "tgt"))
+    (tmp_path / "a").write_text(target.read_text("utf-8"))
+    (tmp_path / "b").write_text("x\n" * 61)
+    done = run_command(
+        [*BERTKD, "compare", "--data-bin", data_bin, "--system", "a=a", "--system", "b=b",
+         "--examples", "1", "--resamples", "9", "--trials", "9"],
+        cwd=tmp_path,
+    )  # fmt: skip
+    lines = [line.split(maxsplit=1)[1:] for line in done.stdout.splitlines()]
+    row = lines.index(["x"]) - 3  # source, reference, a, b
+    index = source.read_text("utf-8").splitlines().index(lines[row][0])
+    assert lines[row + 1] == [target.read_text("utf-8").splitlines()[index]]
 
 
 def test_missing_hypotheses_of_all_systems_end_in_exit_code_2(files: Path) -> None:
@@ -55,17 +122,51 @@ def test_missing_hypotheses_of_all_systems_end_in_exit_code_2(files: Path) -> No
     )
 
 
-def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
+def test_source_of_another_length(files: Path) -> None:
+    (files / "two.txt").write_text("a\nb\n")
     done = run_command(
-        [*BERTKD, "compare", "--system", "a=x", "--system", "a=y", "--system", "z",
-         "--resamples", "0"],
+        [*BERTKD, "compare", "--reference", "ref.en", "--source", "two.txt",
+         "--system", "a=good.out"],
         cwd=files, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: `two.txt` must have 9 lines, one for each reference, but has 2 instead.\n",
+    )
+
+
+def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
+    (files / "old.html").write_text("old")
+    done = run_command(
+        [*BERTKD, "compare", "--system", "a=x", "--system", "a=x", "--system", "z",
+         "--resamples", "0", "--trials", "0", "--examples", "-1", "--buckets", "20,10",
+         "--json", "no/x.json", "--html", "old.html"],
+        cwd=files, check=False, env={"SACREBLEU_SEED": "none"},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        "error: 4 problems:\n"
-        "  1. One of `--data-bin` and `--reference` must be given.\n"
-        "  2. `--resamples` must be at least 1, but is 0 instead.\n"
-        "  3. `--system` must give each name once, but gives 'a' again.\n"
-        "  4. `--system` must be NAME=FILE, but is 'z' instead.\n"
+        "error: 10 problems:\n"
+        "  1. `SACREBLEU_SEED` must be a whole number from 1 on, but is 'none' instead. "
+        "Unset it for sacrebleu's own, 12345.\n"
+        "  2. One of `--data-bin` and `--reference` must be given.\n"
+        "  3. `--resamples` must be at least 1, but is 0 instead.\n"
+        "  4. `--trials` must be at least 1, but is 0 instead.\n"
+        "  5. `--examples` must be at least 0, but is -1 instead.\n"
+        "  6. `--buckets` must be rising whole numbers with commas between, but is '20,10' instead.\n"
+        "  7. `--system` must be NAME=FILE, but is 'z' instead.\n"
+        "  8. `--system` must give each run once, but gives a=x again.\n"
+        "  9. `--json` must be a file in a folder that exists, but is no/x.json instead.\n"
+        "  10. `old.html` exists already. Use another name, or --force to replace it.\n"
+    )
+    assert (files / "old.html").read_text() == "old"
+
+
+@pytest.mark.parametrize("buckets", ["", "0,5", "5,5", "5,", "a", "٣"])
+def test_buckets_that_are_none(files: Path, buckets: str) -> None:
+    argv = [*BERTKD, "compare", "--reference", "ref.en", "--system", "a=x", "--buckets", buckets]
+    done = run_command(argv, cwd=files, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: `--buckets` must be rising whole numbers with commas between, but is {buckets!r} "
+        "instead.\n",
     )

@@ -26,12 +26,13 @@ def test_demo_ends_with_its_tables(folder: Path) -> None:
     stages = ["language", "prepare", "teacher", "dump", "plain", "distilled", "compare", "curves"]
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
     assert set(stages) <= set(names)
-    assert "31 sentences; paired bootstrap of BLEU against 'plain'" in text
+    assert "31 sentences; paired bootstrap of 50 resamples" in text
     assert "the scores mean nothing" in text
     results = json.loads((folder / "demo" / "demo.json").read_text())
     assert set(results["scores"]["scores"]) == {"plain", "distilled"}
     assert results["dump"]["bytes_per_token"] < 40
     assert (folder / "demo" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "demo" / "compare.html").read_text().endswith("</html>\n")
     first = (folder / "demo" / "logs" / "dump.log").read_text().splitlines()[0]
     assert first.startswith("$ ") and "dump-topk" in first
 

@@ -7,6 +7,8 @@ import math
 import shutil
 from pathlib import Path
 
+import pytest
+
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, run_command
 
@@ -20,7 +22,29 @@ def test_statistics_and_picture(tmp_path: Path, data_bin: Path, topk: Path) -> N
     assert output.splitlines()[0].split() == ["signature", signature]
     assert summary["verified"] == "every byte"
     assert sum(summary["statistics"]["gold_rank_counts"]) == summary["tokens"] - 600  # EOS apart
+    statistics = summary["statistics"]
+    assert sum(statistics["calibration"]["bin_counts"]) == summary["tokens"] - 600
+    assert sum(statistics["eos_calibration"]["bin_counts"]) == 600
+    assert f"expected_calibration_error {_error(statistics)}\n" in output
     assert (tmp_path / "topk.png").read_bytes().startswith(b"\x89PNG")
+    again = run_command([*command, *files], check=False)
+    assert (again.returncode, again.stderr) == (
+        2,
+        "error: 2 problems:\n"
+        f"  1. `{tmp_path}/topk.png` exists already. Use another name, or --force to replace it.\n"
+        f"  2. `{tmp_path}/topk.json` exists already. Use another name, or --force to replace it.\n",
+    )
+    run_command([*command, *files, "--force"])
+
+
+def _error(statistics: dict) -> float:
+    """Return the expected calibration error of the diagram that was written."""
+    calibration = statistics["calibration"]
+    columns = (calibration[f"bin_{name}"] for name in ("counts", "confidence", "accuracy"))
+    bins = [column for column in zip(*columns, strict=True) if column[0]]
+    error = sum(n * abs(c - a) for n, c, a in bins) / sum(n for n, *_ in bins)
+    assert calibration["expected_calibration_error"] == pytest.approx(error, abs=0.02)
+    return calibration["expected_calibration_error"]
 
 
 def test_a_sentence_as_a_table(data_bin: Path, topk: Path) -> None:

@@ -69,6 +69,7 @@ def test_run_all_ends_with_the_scores_of_every_test_sentence(work: tuple) -> Non
     assert "\nsystem " in said and "61 sentences; paired bootstrap" in said
     scores = json.loads((folder / "scores.json").read_text("utf-8"))
     assert list(scores["scores"]) == ["plain", "distilled"] and scores["lowercase"] is True
+    assert (folder / "compare.html").read_text("utf-8").endswith("</html>\n")
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     seconds = [line.split("\t")[0] for line in (folder / "seconds.tsv").read_text().splitlines()]
     assert seconds == STAGES

@@ -1,4 +1,4 @@
-"""Reading translations and scoring them: every sentence once, and sacrebleu's own numbers."""
+"""Scores and tests: sacrebleu's own numbers for one run, a naive reference for several."""
 
 from __future__ import annotations
 
@@ -6,110 +6,22 @@ import json
 import random
 import sys
 from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
 
+import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU, CHRF
 
-from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.scoring import compare_systems, format_table, read_system
+from bertkd_fairseq.comparison import Comparison, Texts, compare_systems
+from bertkd_fairseq.scoring import Measurement, Trials, seed_problems
+from bertkd_fairseq.translations import Run, System
 from tests.conftest import run_command
-
-RAW = ["A man, alone.", "Two dogs run.", "It's a T-shirt!"]
-WORDS = ["A man , alone .", "Two dogs run .", "It 's a T-shirt !"]
-SEGMENTED = ["A man , al ##one .", "Two dog ##s run .", "It 's a T ￭- ￭shirt !"]
-
-
-def tokenize(lines: list[str]) -> list[str]:
-    """Stand in for Moses: knows the three sentences only."""
-    return [WORDS[RAW.index(line)] for line in lines]
-
-
-def detokenize(lines: list[str]) -> list[str]:
-    return [RAW[WORDS.index(line)] for line in lines]
-
-
-def read(path: Path, count: int = 3) -> tuple[str, list[str], list[str]]:
-    system = read_system("x", path, count, tokenize=tokenize, detokenize=detokenize)
-    return system.format, system.text, system.tokenized
-
-
-def generated(path: Path, decoded: list[str] | None, ids: list[int] | None = None) -> Path:
-    """Write lines as fairseq-generate does, in the order of ``ids``, between lines of its log."""
-    lines = ["2026-01-01 00:00:00 | INFO | fairseq_cli.generate | loading model(s) from x"]
-    for i in ids or [2, 0, 1]:
-        lines += [f"S-{i}\tquelle", f"T-{i}\ttarget", f"H-{i}\t-0.5\t{SEGMENTED[i % 3]}"]
-        if decoded is not None:
-            lines.append(f"D-{i}\t-0.5\t{decoded[i % 3]}")
-        lines.append(f"P-{i}\t-0.1 -0.2")
-    path.write_text("\n".join([*lines, "Generate test with beam=5: BLEU4 = 1"]), "utf-8")
-    return path
-
-
-@pytest.mark.parametrize("decoded", [RAW, WORDS, SEGMENTED, None])
-def test_generate_output_is_read_in_reference_order_however_it_was_decoded(
-    tmp_path: Path, decoded: list[str] | None
-) -> None:
-    path = generated(tmp_path / "out", decoded)
-    assert read(path) == ("fairseq-generate", RAW, WORDS)
-
-
-def test_plain_text_is_read_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("".join(f"{line}\r\n" for line in RAW), "utf-8", newline="")
-    assert read(tmp_path / "out") == ("text", RAW, WORDS)
-
-
-def test_only_newline_ends_a_line(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a\u2028b\x85c\n\nd", "utf-8")
-    system = read_system("x", tmp_path / "out", 3, tokenize=list, detokenize=list)
-    assert system.text == ["a\u2028b\x85c", "", "d"]
-
-
-def test_empty_hypothesis_counts_as_one(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    path.write_text("H-0\t-1\t\nD-0\t-1\t\n")
-    system = read_system("x", path, 1, tokenize=tokenize, detokenize=lambda lines: lines)
-    assert system.text == system.tokenized == [""]
-
-
-def message(path: Path, count: int) -> str:
-    with pytest.raises(DataError) as caught:
-        read(path, count)
-    return str(caught.value).replace(str(path), "OUT")
-
-
-def test_missing_hypotheses(tmp_path: Path) -> None:
-    path = generated(tmp_path / "out", None, [0, 2])
-    assert message(path, 9) == (
-        "`OUT` has no H- line for 7 of 9 sentences (ids 1, 3, 4, 5, 6, ...). Decode with "
-        "`--required-batch-size-multiple 1`: otherwise fairseq drops the last batch."
-    )
-
-
-def test_missing_decoded_line(tmp_path: Path) -> None:
-    path = generated(tmp_path / "out", RAW)
-    path.write_text(path.read_text("utf-8").replace("D-1\t", "X-1\t"), "utf-8")
-    assert message(path, 3).startswith("`OUT` has no D- line for 1 of 3 sentences (ids 1).")
-
-
-def test_duplicate_and_surplus_hypotheses_are_told_at_once(tmp_path: Path) -> None:
-    path = generated(tmp_path / "out", None, [0, 1, 1, 2])
-    assert message(path, 2) == (
-        "2 problems:\n"
-        "  1. `OUT` has several H- lines for 1 of 2 sentences (ids 1). It must hold one run of "
-        "fairseq-generate with `--nbest 1`.\n"
-        "  2. `OUT` has H- lines for 1 sentences (ids 2) beyond the 2 references. Is it the "
-        "output for another split?"
-    )
-
-
-def test_text_of_another_length(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a\nb\n")
-    wanted = "`OUT` must have 3 lines, one for each reference, but has 2 instead."
-    assert message(tmp_path / "out", 3) == wanted
 
 
 @pytest.fixture(scope="module")
 def texts() -> dict[str, list[str]]:
-    """A reference and two systems that repeat it with different shares of wrong words."""
+    """A reference and translations that repeat it with different shares of wrong words."""
     rng = random.Random(0)
     words = [f"{a}{b}" for a in "bdfgklm" for b in ("an", "e's", "i-o", "U")]
     reference = [
@@ -123,64 +35,148 @@ def texts() -> dict[str, list[str]]:
             for line in lines
         ]
 
-    return {"ref": reference, "plain": spoil(0.3), "better": spoil(0.1)}
+    rates = {"plain": 0.3, "plain2": 0.32, "better": 0.1, "better2": 0.14}
+    return {"ref": reference, **{name: spoil(rate) for name, rate in rates.items()}}
+
+
+def compare(
+    texts: dict[str, list[str]], systems: dict[str, list[str]], **kwargs: Any
+) -> Comparison:
+    """Compare ``systems``, the names of the runs of each."""
+    read = [
+        System(name, [Run(Path(run), "text", texts[run], texts[run]) for run in runs])
+        for name, runs in systems.items()
+    ]
+    return compare_systems(read, Texts(texts["ref"], texts["ref"]), **kwargs)
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_scores_are_those_of_the_sacrebleu_command(
+def test_one_run_has_the_numbers_of_the_sacrebleu_command(
     tmp_path: Path, texts: dict[str, list[str]], lowercase: bool
 ) -> None:
     for name, lines in texts.items():
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    systems = [
-        read_system(name, tmp_path / name, 80, tokenize=list, detokenize=list)
-        for name in ("plain", "better")
-    ]
-    ours = compare_systems(
-        systems, texts["ref"], texts["ref"], lowercase=lowercase, num_resamples=200
-    )
+    systems = {"plain": ["plain"], "better": ["better"]}
+    ours = compare(texts, systems, lowercase=lowercase, trials=Trials(200, 300))
 
     def sacrebleu(*options: str) -> str:
         case = ["--lowercase", "--chrf-lowercase"] * lowercase
         argv = [sys.executable, "-m", "sacrebleu", "ref", *case, *options]
         return run_command(argv, cwd=tmp_path).stdout
 
-    for name in ("plain", "better"):
-        for key, options in {
-            "bleu": ("-m", "bleu"),
-            "chrf": ("-m", "chrf"),
-            "tokenized_bleu": ("-m", "bleu", "--tokenize", "none", "--force"),
-        }.items():
+    metrics = {
+        "bleu": ("-m", "bleu"),
+        "chrf": ("-m", "chrf"),
+        "tokenized_bleu": ("-m", "bleu", "--tokenize", "none", "--force"),
+    }
+    for key, options in metrics.items():
+        for name in systems:
             theirs = json.loads(sacrebleu("-f", "json", "-w", "13", "-i", name, *options))
+            assert round(ours.scores[name][key].score, 13) == theirs["score"]
+            assert ours.signatures[key] == theirs["signature"]
+        compared = ("-f", "text", "-w", "10", "-i", "plain", "better", *options)
+        bootstrap = sacrebleu(*compared, "--paired-bs", "--paired-bs-n", "200")
+        shuffled = sacrebleu(*compared, "--paired-ar", "--paired-ar-n", "300")
+        for name in systems:
             score = ours.scores[name][key]
-            assert round(score.score, 13) == theirs["score"]
-            assert score.signature == theirs["signature"]
-    paired = sacrebleu(
-        *("-f", "text", "-w", "10", "-i", "plain", "better", "-m", "bleu", "chrf"),
-        *("--paired-bs", "--paired-bs-n", "200"),
+            mean, interval = score.resampled_mean, score.interval
+            assert f" {score.score:.10f} ({mean:.10f} ± {interval:.10f}) " in bootstrap
+        found = ours.scores["better"][key].against_first
+        assert found is not None
+        assert f"(p = {found.bootstrap_p:.4f})" in bootstrap
+        assert f"(p = {found.randomization_p:.4f})" in shuffled
+
+
+def _naive_bleu(texts: dict[str, list[str]], lines: list[str], where: Any) -> float:
+    picked = [lines[i] for i in where], [[texts["ref"][i] for i in where]]
+    return BLEU().corpus_score(*picked).score
+
+
+def test_tests_of_several_runs_against_naive_ones(texts: dict[str, list[str]]) -> None:
+    """Sentences are drawn, or swapped, with the translations of all runs; the means are compared."""
+    texts = {name: lines[:25] for name, lines in texts.items()}
+    systems = {"plain": ["plain", "plain2"], "better": ["better", "better2"]}
+    ours = compare(texts, systems, lowercase=False, trials=Trials(40, 50))
+    everything = range(25)
+
+    def mean(runs: list[list[str]], where: Any) -> float:
+        return fmean(_naive_bleu(texts, lines, where) for lines in runs)
+
+    plain, better = ([texts[run] for run in runs] for runs in systems.values())
+    difference = mean(better, everything) - mean(plain, everything)
+    score = ours.scores["better"]["bleu"]
+    single = [_naive_bleu(texts, lines, everything) for lines in better]
+    assert score.runs == pytest.approx(single, abs=1e-9)
+    assert (score.score, score.spread) == pytest.approx((fmean(single), stdev(single)))
+    found = score.against_first
+    assert found is not None and found.difference == pytest.approx(difference)
+
+    drawn = np.random.default_rng(12345).choice(25, size=(40, 25), replace=True)
+    gaps = np.array([mean(better, where) - mean(plain, where) for where in drawn])
+    assert found.interval == pytest.approx(np.quantile(gaps, (0.025, 0.975)), abs=1e-3)
+    beyond = np.abs(gaps) - np.abs(gaps).mean() > abs(difference)  # as in Moses
+    assert found.bootstrap_p == pytest.approx((beyond.sum() + 1) / 41)
+
+    kept = np.random.default_rng(12345).integers(2, size=(50, 25), dtype=bool)
+    extreme = 0
+    for keep in kept:
+        mixed = [
+            [[p if k else b for p, b, k in zip(*pair, keep, strict=True)] for pair in pairs]
+            for pairs in (
+                list(zip(plain, better, strict=True)),
+                list(zip(better, plain, strict=True)),
+            )
+        ]
+        extreme += abs(mean(mixed[0], everything) - mean(mixed[1], everything)) > abs(difference)
+    assert found.randomization_p == pytest.approx((extreme + 1) / 51)
+
+
+def test_repeating_a_run_changes_no_test(texts: dict[str, list[str]]) -> None:
+    """Runs are no further sentences: more of the same must not make a difference significant."""
+    trials = Trials(60, 60)
+    once = compare(texts, {"a": ["plain"], "b": ["plain2"]}, lowercase=False, trials=trials)
+    systems = {"a": ["plain"] * 4, "b": ["plain2"] * 4}
+    often = compare(texts, systems, lowercase=False, trials=trials)
+    for metric in often.scores["b"]:
+        one, four = (c.scores["b"][metric].against_first for c in (once, often))
+        assert one is not None and four is not None
+        assert four.bootstrap_p == one.bootstrap_p
+        assert four.randomization_p == one.randomization_p
+        assert four.interval == pytest.approx(one.interval, abs=1e-3)
+        assert often.scores["b"][metric].spread == pytest.approx(0)
+
+
+def test_system_against_itself_and_unequal_numbers_of_runs(texts: dict[str, list[str]]) -> None:
+    systems = {"a": ["plain"], "same": ["plain"], "b": ["better", "better2"]}
+    scores = compare(texts, systems, lowercase=True, trials=Trials(50, 50)).scores
+    assert scores["a"]["bleu"].against_first is None and scores["a"]["bleu"].spread is None
+    same, other = (scores[name]["bleu"].against_first for name in ("same", "b"))
+    assert same is not None and (same.difference, same.interval) == (0, (0, 0))
+    assert (same.bootstrap_p, same.randomization_p) == (1, 1)
+    assert other is not None and other.randomization_p is None
+    assert 0 < other.interval[0] < other.difference < other.interval[1]
+    assert scores["a"]["chrf"].length_ratio is None
+    bleu = BLEU(lowercase=True).corpus_score(texts["plain"], [texts["ref"]])
+    assert (scores["a"]["bleu"].length_ratio, scores["a"]["bleu"].brevity_penalty) == (
+        bleu.ratio,
+        bleu.bp,
     )
-    for name in ("plain", "better"):
-        for key in ("bleu", "chrf"):
-            score = ours.scores[name][key]
-            assert f" {score.score:.10f} ({score.mean:.10f} ± {score.interval:.10f}) " in paired
-            if score.p_value is not None:
-                assert f"(p = {score.p_value:.4f})" in paired
 
 
-def test_difference_is_paired_and_the_table_shows_it(texts: dict[str, list[str]]) -> None:
-    from bertkd_fairseq.scoring import System
+def test_sentence_scores_are_sacrebleus(texts: dict[str, list[str]]) -> None:
+    runs = [texts["plain"], texts["plain2"]]
+    measured = Measurement(CHRF(references=[texts["ref"]]), [runs])
+    for i, score in enumerate(measured.sentence_scores()[0]):
+        single = [CHRF().sentence_score(run[i], [texts["ref"][i]]).score for run in runs]
+        assert score == pytest.approx(fmean(single))
 
-    systems = [
-        System(name, Path(name), "text", texts[name], texts[name]) for name in ("plain", "better")
+
+@pytest.mark.parametrize("value", ["none", "0", "x"])
+def test_seed_that_leaves_resamples_unpaired(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", value)
+    assert seed_problems() == [
+        f"`SACREBLEU_SEED` must be a whole number from 1 on, but is {value!r} instead. "
+        "Unset it for sacrebleu's own, 12345."
     ]
-    systems.append(System("same", Path("same"), "text", texts["plain"], texts["plain"]))
-    ours = compare_systems(systems, texts["ref"], texts["ref"], lowercase=True, num_resamples=100)
-    better, same = ours.scores["better"]["bleu"], ours.scores["same"]["bleu"]
-    assert same.difference == 0 and same.difference_interval == (0, 0)
-    assert better.difference_interval is not None and better.difference is not None
-    assert 0 < better.difference_interval[0] < better.difference < better.difference_interval[1]
-    assert better.p_value is not None and better.p_value < 0.02
-    table = format_table(ours)
-    assert f"{better.difference:+.2f} [" in table
-    assert "paired bootstrap of BLEU against 'plain', 100 resamples, seed 12345" in table
-    assert "Case is ignored" in table and "case:lc" in table
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    assert seed_problems() == []

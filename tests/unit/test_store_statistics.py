@@ -37,6 +37,10 @@ def test_statistics_against_a_naive_count() -> None:
         100 * np.mean([np.exp(kept[r]).sum() for r in rows]), 2
     )
     assert sum(summary["gold_rank_counts"]) == len(rows)
+    for name, part in (("calibration", rows), ("eos_calibration", eos_rows)):
+        assert sum(summary[name]["bin_counts"]) == len(part)
+        confidence = np.mean([math.exp(kept[r, 0]) for r in part])
+        assert summary[name]["mean_confidence"] == pytest.approx(100 * confidence, abs=0.0051)
     for percentile, value in summary["mass_percentiles"].items():
         exact = 100 * np.percentile([np.exp(kept[r]).sum() for r in rows], int(percentile[1:]))
         assert value == pytest.approx(exact, abs=0.6)  # bins of 0.1, and tokens far apart

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.training_log import Point, curve, plot, read_log, write_csv
-from tests.conftest import BERTKD, run_command
+from bertkd_fairseq.training_log import Point, curve, read_log, write_csv
+from bertkd_fairseq.training_plot import plot
+from tests.conftest import BERTKD, CHECKOUT, run_command
 
+DATA = CHECKOUT / "tests" / "data" / "curves"
 _AT = "2026-01-01 00:00:00 | INFO |"
 
 
@@ -41,6 +43,10 @@ JSON = _lines(
 )
 
 
+def drawn(points: list[Point], split: str, metric: str) -> list[tuple[int, float]]:
+    return [(point.update, point.values[metric]) for point in curve(points, split, metric)]
+
+
 @pytest.mark.parametrize("text", [SIMPLE, JSON], ids=["simple", "json"])
 def test_both_formats_give_the_same_points(tmp_path: Path, text: str) -> None:
     (tmp_path / "train.log").write_text(text)
@@ -52,20 +58,20 @@ def test_both_formats_give_the_same_points(tmp_path: Path, text: str) -> None:
         ("valid", 100, 8.0, 7.5, None, 1.25, None),
         ("train", 100, 9.0, 8.6, 7.5, None, 2e-5),
     ]
-    assert curve(points, "train", "loss") == ([50, 100], [9.5, 8.5])
-    assert curve(points, "valid", "bleu") == ([100], [1.25])
+    assert drawn(points, "train", "loss") == [(50, 9.5), (100, 8.5)]
+    assert drawn(points, "valid", "bleu") == [(100, 1.25)]
 
 
 def test_run_without_interval_lines_falls_back_to_epochs() -> None:
-    points = [Point("train", 10, {"loss": 3.0}), Point("valid", 10, {"loss": 2.0})]
-    assert curve(points, "train", "loss") == ([10], [3.0])
+    points = [Point("train", 10, 5.0, {"loss": 3.0}), Point("valid", 10, 5.0, {"loss": 2.0})]
+    assert drawn(points, "train", "loss") == [(10, 3.0)]
 
 
 def test_later_line_counts_when_a_resumed_run_repeats_an_update(tmp_path: Path) -> None:
     (tmp_path / "log").write_text(SIMPLE + SIMPLE.replace("bleu 1.25", "bleu 2.5"))
     points = read_log(tmp_path / "log")
     assert len(points) == 4
-    assert curve(points, "valid", "bleu") == ([100], [2.5])
+    assert drawn(points, "valid", "bleu") == [(100, 2.5)]
 
 
 def test_file_without_statistics(tmp_path: Path) -> None:
@@ -83,7 +89,8 @@ def test_picture_and_table(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(SIMPLE)
     (tmp_path / "b").write_text(JSON)
     runs = {name: read_log(tmp_path / name) for name in "ab"}
-    assert plot(runs, tmp_path / "x.png") == ["loss", "nll_loss", "kd_loss", "bleu", "lr"]
+    metrics = ["loss", "nll_loss", "kd_loss", "ppl", "bleu", "lr"]
+    assert plot(runs, tmp_path / "x.png") == metrics
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     write_csv(runs, tmp_path / "x.csv")
     with (tmp_path / "x.csv").open(newline="") as file:
@@ -92,23 +99,95 @@ def test_picture_and_table(tmp_path: Path) -> None:
         "run": "b",
         "split": "valid",
         "update": "100",
+        "seconds": "0.0",
         "metric": "bleu",
         "value": "1.25",
     } in rows
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "x.csv", "x.png"]
 
 
+def attempt(minute: int, begins: str, *updates: int) -> str:
+    """Return the log of one start of fairseq-train: configuration, checkpoint, a point every 10 s."""
+    messages = ["fairseq_cli.train | {'_name': None}", f"fairseq.trainer | {begins}"]
+    messages += [
+        f"train_inner | epoch 001:  {u} / 900 loss={minute}, num_updates={u}" for u in updates
+    ]
+    stamps = (f"2026-01-01 00:{minute:02d}:{10 * i:02d} | INFO | " for i in range(len(messages)))
+    return "".join(f"{stamp}{message}\n" for stamp, message in zip(stamps, messages, strict=True))
+
+
+def seen(path: Path) -> list[tuple[int, float, float]]:
+    return [(point.update, point.seconds, point.values["loss"]) for point in read_log(path)]
+
+
+NOTHING = "No existing checkpoint found x/checkpoint_last.pt"
+
+
+def loaded(update: int) -> str:
+    return f"Loaded checkpoint x/checkpoint_last.pt (epoch 1 @ {update} updates)"
+
+
+def test_time_adds_up_over_attempts_without_the_pauses(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(attempt(1, NOTHING, 10, 20) + attempt(9, loaded(20), 30))
+    assert seen(path) == [(10, 20, 1), (20, 30, 1), (30, 30 + 20, 9)]
+
+
+def test_what_was_logged_beyond_the_checkpoint_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    # Stopped at 40 with a checkpoint at 20, then killed at 25 already: 30 and 40 belong to no model.
+    path.write_text(attempt(1, NOTHING, 10, 20, 30, 40) + attempt(9, loaded(20), 25))
+    assert seen(path) == [(10, 20, 1), (20, 30, 1), (25, 50 + 20, 9)]
+
+
+@pytest.mark.parametrize("begins", [NOTHING, loaded(0)])
+def test_run_that_begins_anew_leaves_out_the_one_before(tmp_path: Path, begins: str) -> None:
+    path = tmp_path / "log"
+    path.write_text(attempt(1, NOTHING, 10, 20, 30) + attempt(9, begins, 10))
+    assert seen(path) == [(10, 20, 9)]
+
+
+def test_clock_that_is_set_back_takes_no_time_away(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    text = attempt(1, NOTHING, 10, 20)
+    path.write_text(text.replace("00:01:30", "00:00:30"))
+    assert seen(path) == [(10, 20, 1), (20, 20, 1)]
+
+
+def test_command_with_all_that_it_writes(tmp_path: Path) -> None:
+    """An earlier run, then one that was killed and resumed (JSON); a teacher (simple)."""
+    files = ["--dest", tmp_path / "x.png", "--csv", tmp_path / "x.csv"]
+    command = [*BERTKD, "curves", "plain.log", "--run", "BERT=teacher.log", *files]
+    done = run_command(command, cwd=DATA)
+    assert done.stdout == ""
+    assert done.stderr.split(" | ", 3)[3] == (
+        f"{tmp_path}/x.png: loss, nll_loss, kd_loss, ppl, masked_accuracy, bleu, lr of 2 runs; "
+        f"numbers in {tmp_path}/x.csv\n"
+    )
+    assert (tmp_path / "x.csv").read_text("utf-8") == (DATA / "expected.csv").read_text("utf-8")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_command_refuses_to_replace_and_tells_all_mistakes(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(SIMPLE)
-    command = [*BERTKD, "curves", "--run", "a=a.log", "--dest", "x.png"]
+    command = [*BERTKD, "curves", "a.log", "--dest", "x.png"]
     run_command(command, cwd=tmp_path)
     again = run_command([*command, "--run", "a=b", "--run", "c"], cwd=tmp_path, check=False)
     assert again.returncode == 2
     assert again.stderr == (
         "error: 4 problems:\n"
-        "  1. `--run` must give each name once, but gives 'a' again.\n"
-        "  2. `--run` must be NAME=LOG, but is 'c' instead.\n"
+        "  1. `--run` must be NAME=LOG, but is 'c' instead.\n"
+        "  2. Each run must have a name of its own, but a.log and b are both 'a'. "
+        "Name one with --run NAME=b.\n"
         "  3. `x.png` exists already. Use another name, or --force to replace it.\n"
         "  4. `x.csv` exists already. Use another name, or --force to replace it.\n"
     )
     run_command([*command, "--force"], cwd=tmp_path)
+
+
+def test_command_without_a_log(tmp_path: Path) -> None:
+    done = run_command([*BERTKD, "curves"], cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: At least one `LOG` or `--run NAME=LOG` must be given.\n",
+    )

@@ -1,0 +1,90 @@
+"""Draw training runs, one panel a metric, against updates and against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bertkd_fairseq.pictures import MARKERS, line_look, plain, save_png
+from bertkd_fairseq.training_log import Point, curve
+
+#: What is plotted, in this order, where any run has it.
+METRICS = {
+    "loss": "loss (bits)",
+    "nll_loss": "nll_loss (bits)",
+    "kd_loss": "kd_loss (bits)",
+    "ppl": "perplexity",
+    "masked_accuracy": "masked accuracy (%)",
+    "bleu": "BLEU on valid",
+    "lr": "learning rate",
+}
+_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
+
+
+def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "") -> list[str]:
+    """Draw a row for each metric that any run has, save a PNG, return the metrics drawn.
+
+    Left against updates, right against the time spent. Thin lines are training, lines with markers
+    validation; colour, dashes and marker are the run's.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = [m for m in METRICS if any(m in p.values for points in runs.values() for p in points)]
+    unit, divisor = _unit(max((p.seconds for points in runs.values() for p in points), default=0))
+    figure = Figure(figsize=(9, 2.5 * len(drawn) + 0.8), layout="constrained")
+    grid = figure.subplots(len(drawn), 2, squeeze=False, sharey="row", sharex="col")
+    for metric, (by_update, by_time) in zip(drawn, grid, strict=True):
+        for k, points in enumerate(runs.values()):
+            for split in ("train", "valid"):
+                found = curve(points, split, metric)
+                values = [point.values[metric] for point in found]
+                by_update.plot([point.update for point in found], values, **_look(k, split))
+                times = [point.seconds / divisor for point in found]
+                by_time.plot(times, values, **_look(k, split))
+        by_update.set_ylabel(METRICS[metric])
+        for axes in (by_update, by_time):
+            axes.grid(alpha=0.3)
+            if metric == "ppl":
+                _log_scale(axes)
+    if drawn:
+        grid[-1, 0].set_xlabel("updates")
+        grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
+    figure.align_ylabels()
+    columns = min(5, len(runs) + 2)
+    figure.legend(handles=_legend(list(runs)), loc="outside lower center", ncols=columns)
+    if title:
+        figure.suptitle(plain(title))
+    save_png(figure, path)
+    return drawn
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    """Return the unit in which the longest run is a number from 2 on, and its seconds."""
+    fitting = [item for item in _UNITS.items() if seconds >= 2 * item[1]]
+    return fitting[-1] if fitting else ("seconds", 1)
+
+
+def _log_scale(axes: Any) -> None:
+    """Label 1, 2, 5, 10, ...: a perplexity between 10 and 90 would get one label by default."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _look(k: int, split: str) -> dict[str, Any]:
+    if split == "train":
+        return {"linewidth": 0.9, "alpha": 0.75, **line_look(k)}
+    return {"linewidth": 1.6, "marker": MARKERS[k % 5], "markersize": 4, **line_look(k)}
+
+
+def _legend(names: list[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    runs = [Line2D([], [], label=plain(name), **_look(k, "valid")) for k, name in enumerate(names)]
+    thin = Line2D([], [], color="gray", linewidth=0.9, label="thin: training")
+    thick = Line2D([], [], color="gray", marker="o", markersize=4, label="markers: validation")
+    return [*runs, thin, thick]
