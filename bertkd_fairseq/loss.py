@@ -8,9 +8,15 @@ Per target token, with ``p`` the student's softmax over the dictionary::
 
 The temperature is the teacher's alone and there is no T^2 factor: footnote 8 of the paper.
 
-All terms are linear in ``log p``, so they are one cross-entropy against a soft target ``q`` that sums to 1:
-``L = logsumexp(z) - sum_v q_v z_v`` with gradient ``softmax(z) - q``. ``q`` has K + 1 sparse entries and a
-uniform floor, so neither ``q`` nor ``log p`` is ever written out.
+The paper drops the teacher's mass ``t`` outside the K entries and lets the others take its place
+(``renormalize``). Two other ways, at temperature 1 only, keep ``w_k = P_teacher(id_k)`` and give ``t`` a place:
+``uniform`` spreads it over the other V - K symbols; ``ghost`` adds ``- t log(1 - sum_k p(id_k))``, one symbol more
+that stands for all others.
+
+All terms but the ghost are linear in ``log p``, so they are one cross-entropy against a soft target ``q`` that
+sums to 1: ``L = logsumexp(z) - sum_v q_v z_v`` with gradient ``softmax(z) - q``. ``q`` has K + 1 sparse entries and
+a uniform floor, so neither ``q`` nor ``log p`` is ever written out. The ghost's term is the same with the
+logsumexp over the other symbols in the place of one logit.
 """
 
 from __future__ import annotations
@@ -21,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+TAILS = ("renormalize", "ghost", "uniform")
+
 # Rows are worked on in slices of about this many logits: temporary memory stays small whatever N and V are.
 _CHUNK_ELEMENTS = {"cpu": 1 << 20}
 _CHUNK_ELEMENTS_ELSEWHERE = 1 << 25
@@ -30,14 +38,17 @@ _CHUNK_ELEMENTS_ELSEWHERE = 1 << 25
 class BertKDLoss:
     """Sums over the target tokens that are not padding; divide by their number for means.
 
-    ``loss`` carries the gradient. ``kd_loss`` sums over tokens that have a teacher, counted by
-    ``teacher_tokens``; ``nll_loss`` is the plain negative log-likelihood. All in nats.
+    ``loss`` carries the gradient; ``nll_loss`` is the plain negative log-likelihood. Both in nats. Over the
+    tokens that have a teacher, counted by ``teacher_tokens``: ``kd_loss`` in nats, ``teacher_mass`` the teacher's
+    probability within its K entries, ``agreements`` how often the student's first choice is the teacher's.
     """
 
     loss: Tensor
     kd_loss: Tensor
     nll_loss: Tensor
     teacher_tokens: Tensor
+    teacher_mass: Tensor
+    agreements: Tensor
 
 
 def bert_kd_loss(
@@ -50,35 +61,46 @@ def bert_kd_loss(
     temperature: float,
     label_smoothing: float,
     ignore_index: int,
+    tail: str = "renormalize",
+    log_tail: Tensor | None = None,
 ) -> BertKDLoss:
     """Return the distillation loss of the paper, summed over tokens (equations 4 and 5).
 
     A row of ``topk_logprobs`` that is ``-inf`` throughout (or K = 0) has no teacher and falls back to its hard
-    label at full weight. A constant added to a row changes nothing: raw logits serve as well.
+    label at full weight. With the default ``tail``, a constant added to a row changes nothing: raw logits serve
+    as well. ``log_tail`` is the log of the teacher's mass outside the K entries.
 
     Shapes: ``logits`` (N, V), any float dtype, worked on in at least float32; ``target`` (N,) int64;
-    ``topk_ids`` (N, K) int64; ``topk_logprobs`` (N, K) float.
+    ``topk_ids`` (N, K) int64; ``topk_logprobs`` (N, K) float; ``log_tail`` (N,) float.
 
-    :raises ValueError: if shapes don't agree, or ``alpha``, ``temperature`` or ``label_smoothing`` is out of range.
+    :raises ValueError: if shapes don't agree, an option is out of range, or ``tail`` lacks what it needs.
     """
-    _check_arguments(logits, target, topk_ids, topk_logprobs, alpha, temperature, label_smoothing)
+    _check_shapes(logits, target, topk_ids, topk_logprobs, log_tail)
+    _check_options(alpha, temperature, label_smoothing, tail, log_tail)
     with torch.autocast(logits.device.type, enabled=False):
         kept = target.ne(ignore_index)  # (N,)
-        compute_dtype = torch.promote_types(logits.dtype, torch.float32)
-        weights, has_teacher = teacher_weights(
-            topk_logprobs.to(compute_dtype), temperature
-        )  # (N, K), (N,)
-        has_teacher = has_teacher & kept
-        share = has_teacher.to(compute_dtype) * alpha  # (N,) alpha of each row
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        if log_tail is None:
+            log_tail = topk_logprobs.new_full(target.shape, float("-inf"))
+        teacher = teacher_target(
+            topk_logprobs.to(dtype), log_tail.to(dtype), temperature, tail, logits.size(1)
+        )
+        has_teacher = teacher.present & kept  # (N,)
+        share = has_teacher.to(dtype) * alpha  # (N,) alpha of each row
         # fairseq spreads eps over the V - 1 wrong symbols, then adds the floor to the right one too.
         floor = label_smoothing / (logits.size(1) - 1)
         hard = (1.0 - label_smoothing - floor) * (1.0 - share)  # (N,)
-        uniform = floor * (1.0 - share)  # (N,)
         safe_target = target.masked_fill(~kept, 0)
-        ids = torch.cat([safe_target[:, None], topk_ids], dim=1)  # (N, 1 + K)
-        sparse = torch.cat([hard[:, None], share[:, None] * weights], dim=1)  # (N, 1 + K)
-        loss, nll, kd = _SoftTargetCrossEntropy.apply(
-            logits, ids, sparse, uniform, weights, kept, label_smoothing
+        loss, nll, kd, agrees = _SoftTargetCrossEntropy.apply(
+            logits,
+            torch.cat([safe_target[:, None], _distinct(topk_ids, topk_logprobs)], dim=1),
+            torch.cat([hard[:, None], share[:, None] * teacher.weights], dim=1),
+            floor * (1.0 - share) + share * teacher.uniform,
+            share * teacher.ghost,
+            kept,
+            teacher,
+            label_smoothing > 0 or tail == "uniform",
+            tail == "ghost",
         )
         zero = nll.new_zeros(())
         return BertKDLoss(
@@ -86,22 +108,55 @@ def bert_kd_loss(
             kd_loss=torch.where(has_teacher, kd, zero).sum(),
             nll_loss=torch.where(kept, nll, zero).sum(),
             teacher_tokens=has_teacher.sum(),
+            teacher_mass=torch.where(has_teacher, -log_tail.to(dtype).expm1(), zero).sum(),
+            agreements=(has_teacher & agrees).sum(),
         )
 
 
-def teacher_weights(topk_logprobs: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the teacher's distribution over its stored entries (equation 4), and which rows have one.
+@dataclass(frozen=True)
+class TeacherTarget:
+    """The teacher's distribution over V symbols (equation 4), zero throughout where there is no teacher.
 
-    Shapes: ``topk_logprobs`` (N, K) -> weights (N, K), zero where there is no teacher; has_teacher (N,) bool.
+    ``weights`` (N, K): what its entries have beyond ``uniform`` (N,), which every symbol has; ``ghost`` (N,): what
+    all symbols outside the entries have together. ``present`` (N,) bool: rows with a teacher; ``best`` (N,): the
+    place of its likeliest entry among the K.
     """
-    has_teacher = topk_logprobs.isneginf().logical_not().any(dim=1)
-    finite = topk_logprobs.masked_fill(~has_teacher[:, None], 0.0)
-    weights = torch.softmax(finite / temperature, dim=1)
-    return weights.masked_fill(~has_teacher[:, None], 0.0), has_teacher
+
+    weights: Tensor
+    uniform: Tensor
+    ghost: Tensor
+    present: Tensor
+    best: Tensor
+
+
+def teacher_target(
+    topk_logprobs: Tensor, log_tail: Tensor, temperature: float, tail: str, num_symbols: int
+) -> TeacherTarget:
+    """Return the teacher's target over ``num_symbols`` symbols.
+
+    Shapes: ``topk_logprobs`` (N, K), ``log_tail`` (N,); both in the precision that is worked in.
+    """
+    stored = topk_logprobs.isneginf().logical_not()  # (N, K)
+    present = stored.any(dim=1)  # (N,)
+    scores = topk_logprobs / temperature
+    if tail != "renormalize":
+        # Together: what float16 rounded must not make the whole more or less than 1.
+        scores = torch.cat([scores, log_tail[:, None]], dim=1)
+    softmax = scores.masked_fill(~present[:, None], 0.0).softmax(1)
+    softmax = softmax.masked_fill(~present[:, None], 0.0)
+    weights = softmax[:, : stored.size(1)]  # (N, K)
+    uniform = ghost = torch.zeros_like(log_tail)
+    if tail == "ghost":
+        ghost = softmax[:, -1]
+    if tail == "uniform":
+        uniform = softmax[:, -1] / (num_symbols - stored.sum(1)).clamp(min=1)
+        weights = torch.where(stored, weights - uniform[:, None], 0.0)
+    best = topk_logprobs.argmax(1) if stored.size(1) else present.long()
+    return TeacherTarget(weights, uniform, ghost, present, best)
 
 
 class _SoftTargetCrossEntropy(torch.autograd.Function):
-    """Cross-entropy against K + 1 sparse entries and a uniform floor that sum to 1 in every kept row."""
+    """Cross-entropy against K + 1 sparse entries, a uniform floor and a ghost that sum to 1 in every kept row."""
 
     @staticmethod
     def forward(
@@ -110,41 +165,70 @@ class _SoftTargetCrossEntropy(torch.autograd.Function):
         ids: Tensor,
         sparse: Tensor,
         uniform: Tensor,
-        weights: Tensor,
+        ghost: Tensor,
         kept: Tensor,
-        label_smoothing: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        teacher: TeacherTarget,
+        has_uniform: bool,
+        has_ghost: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         picked = logits.gather(1, ids).to(sparse.dtype)  # (N, 1 + K)
-        log_normalizer = torch.empty_like(uniform)  # (N,)
-        total = torch.zeros_like(uniform)  # (N,) sum of the logits of a row
-        smoothed = label_smoothing > 0
+        normalizer, total, others, largest = (torch.zeros_like(uniform) for _ in range(4))  # (N,)
         for rows in _row_chunks(logits):
             chunk = logits[rows].to(sparse.dtype)  # (n, V)
-            torch.logsumexp(chunk, dim=1, out=log_normalizer[rows])
-            if smoothed:
+            torch.amax(chunk, dim=1, out=largest[rows])
+            torch.logsumexp(chunk, dim=1, out=normalizer[rows])
+            if has_uniform:
                 torch.sum(chunk, dim=1, out=total[rows])
-        # 0 * -inf is not 0: entries without weight must not count.
-        dot = torch.where(sparse > 0, sparse * picked, 0.0).sum(1) + uniform * total
-        per_token = torch.where(kept, log_normalizer - dot, 0.0)
-        nll = log_normalizer - picked[:, 0]
-        kd = log_normalizer - torch.where(weights > 0, weights * picked[:, 1:], 0.0).sum(1)
-        ctx.save_for_backward(logits, ids, sparse, uniform, log_normalizer, kept)
-        ctx.mark_non_differentiable(nll, kd)
-        return per_token.sum(), nll, kd
+            if has_ghost:
+                rest = chunk.scatter(1, ids[rows, 1:], float("-inf"))
+                torch.logsumexp(rest, dim=1, out=others[rows])
+        # Where no other symbol has any weight, they may not exist: -inf, which would spoil the products below.
+        others = torch.where(teacher.ghost > 0, others, normalizer)
+        loss = normalizer - _dot(sparse, picked) - uniform * total - ghost * others
+        nll = normalizer - picked[:, 0]
+        kd = normalizer - _dot(teacher.weights, picked[:, 1:])
+        kd = kd - teacher.uniform * total - teacher.ghost * others
+        agrees = (
+            picked[:, 1:].gather(1, teacher.best[:, None]).squeeze(1) >= largest
+            if picked.size(1) > 1
+            else torch.zeros_like(kept)
+        )
+        ctx.save_for_backward(logits, ids, sparse, uniform, ghost, normalizer, others, kept)
+        ctx.has_ghost = has_ghost  # type: ignore[attr-defined]
+        ctx.mark_non_differentiable(nll, kd, agrees)
+        return torch.where(kept, loss, 0.0).sum(), nll, kd, agrees
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        logits, ids, sparse, uniform, log_normalizer, kept = ctx.saved_tensors  # type: ignore[attr-defined]
+        logits, ids, sparse, uniform, ghost, normalizer, others, kept = ctx.saved_tensors  # type: ignore[attr-defined]
         scale = torch.where(kept, grad.to(sparse.dtype), 0.0)  # (N,)
         grad_logits = torch.empty_like(logits)  # (N, V), the one large tensor
         for rows in _row_chunks(logits):
             chunk = logits[rows].to(sparse.dtype, copy=True)  # (n, V)
-            chunk.sub_(log_normalizer[rows, None]).exp_()
+            if ctx.has_ghost:  # type: ignore[attr-defined]
+                rest = chunk.sub(others[rows, None]).exp_().mul_(ghost[rows, None])
+                rest.scatter_(1, ids[rows, 1:], 0.0)
+            chunk.sub_(normalizer[rows, None]).exp_()
             chunk.sub_(uniform[rows, None])
             chunk.scatter_add_(1, ids[rows], -sparse[rows])
+            if ctx.has_ghost:  # type: ignore[attr-defined]
+                chunk.sub_(rest)
             grad_logits[rows] = chunk.mul_(scale[rows, None])
-        return grad_logits, None, None, None, None, None, None
+        return grad_logits, *(None,) * 8
+
+
+def _dot(weights: Tensor, values: Tensor) -> Tensor:
+    """Return the row sums of a product in which entries without weight don't count: 0 * -inf is not 0."""
+    return torch.where(weights != 0, weights * values, 0.0).sum(1)
+
+
+def _distinct(topk_ids: Tensor, topk_logprobs: Tensor) -> Tensor:
+    """Return the ids with those of unused entries replaced by the best one's: no other symbol is meant by them."""
+    if not topk_ids.size(1):
+        return topk_ids
+    best = topk_ids.gather(1, topk_logprobs.argmax(1, keepdim=True))  # (N, 1)
+    return torch.where(topk_logprobs.isneginf(), best, topk_ids)
 
 
 def _row_chunks(logits: Tensor) -> list[slice]:
@@ -153,14 +237,12 @@ def _row_chunks(logits: Tensor) -> list[slice]:
     return [slice(start, start + step) for start in range(0, logits.size(0), step)]
 
 
-def _check_arguments(
+def _check_shapes(
     logits: Tensor,
     target: Tensor,
     topk_ids: Tensor,
     topk_logprobs: Tensor,
-    alpha: float,
-    temperature: float,
-    label_smoothing: float,
+    log_tail: Tensor | None,
 ) -> None:
     rows = logits.size(0)
     if logits.dim() != 2 or target.shape != (rows,):
@@ -173,9 +255,20 @@ def _check_arguments(
             f"`topk_ids` and `topk_logprobs` must both be ({rows}, K), "
             f"but are {tuple(topk_ids.shape)} and {tuple(topk_logprobs.shape)} instead."
         )
+    if log_tail is not None and log_tail.shape != (rows,):
+        raise ValueError(f"`log_tail` must be ({rows},), but is {tuple(log_tail.shape)} instead.")
+
+
+def _check_options(
+    alpha: float, temperature: float, label_smoothing: float, tail: str, log_tail: Tensor | None
+) -> None:
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"`alpha` must be in [0, 1], but is {alpha} instead.")
     if not temperature > 0.0:
         raise ValueError(f"`temperature` must be above 0, but is {temperature} instead.")
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"`label_smoothing` must be in [0, 1), but is {label_smoothing} instead.")
+    if tail not in TAILS:
+        raise ValueError(f"`tail` must be one of {', '.join(TAILS)}, but is {tail!r} instead.")
+    if tail != "renormalize" and (temperature != 1.0 or log_tail is None):
+        raise ValueError(f"`tail` {tail!r} needs temperature 1 and `log_tail`.")

@@ -25,6 +25,8 @@ def naive(
     temperature: float,
     label_smoothing: float,
     ignore_index: int,
+    tail: str = "renormalize",
+    log_tail: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return loss, kd_loss and nll_loss, token by token, entry by entry."""
     size = logits.size(1)
@@ -43,13 +45,36 @@ def naive(
         if not teacher or max(teacher) == -math.inf:
             loss = loss + lsce
             continue
-        scores = [math.exp((value - max(teacher)) / temperature) for value in teacher]
-        kd = logits.new_zeros(())
-        for score, entry in zip(scores, ids[row], strict=True):
-            kd = kd - score / sum(scores) * log_p[int(entry)]
+        kd = naive_kd(log_p, ids[row], teacher, temperature, tail, log_tail, row)
         kd_total = kd_total + kd
         loss = loss + alpha * kd + (1 - alpha) * lsce
     return loss, kd_total, nll_total
+
+
+def naive_kd(
+    log_p: Tensor,
+    ids: Tensor,
+    teacher: list[float],
+    temperature: float,
+    tail: str,
+    log_tail: Tensor | None,
+    row: int,
+) -> Tensor:
+    """Return one token's cross-entropy against the teacher, from the definition of its tail."""
+    weights = [math.exp(value / temperature) for value in teacher]
+    rest = 0.0 if log_tail is None or tail == "renormalize" else float(log_tail[row].exp())
+    total = sum(weights) + rest
+    kd = log_p.new_zeros(())
+    for weight, entry in zip(weights, ids, strict=True):
+        if weight > 0:
+            kd = kd - weight / total * log_p[int(entry)]
+    listed = {int(entry) for weight, entry in zip(weights, ids, strict=True) if weight > 0}
+    others = [symbol for symbol in range(len(log_p)) if symbol not in listed]
+    if tail == "uniform" and others:
+        kd = kd - rest / total * log_p[others].mean()
+    if tail == "ghost" and others:
+        kd = kd - rest / total * log_p[others].exp().sum().log()
+    return kd
 
 
 def batch(
@@ -67,7 +92,7 @@ def batch(
     return logits, target, ids, logprobs
 
 
-def run(values: tuple[Tensor, ...], **options: float) -> BertKDLoss:
+def run(values: tuple[Tensor, ...], **options: object) -> BertKDLoss:
     settings = {"alpha": 0.5, "temperature": 10.0, "label_smoothing": 0.1, "ignore_index": PAD}
     return bert_kd_loss(*values, **{**settings, **options})  # type: ignore[arg-type]
 
@@ -88,6 +113,71 @@ def test_equals_the_definition(alpha: float, temperature: float, label_smoothing
     result.loss.backward()
     expected[0].backward()
     torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("tail", ["ghost", "uniform"])
+@pytest.mark.parametrize("alpha", [0.0, 0.4, 1.0])
+def test_tails_equal_their_definitions(tail: str, alpha: float) -> None:
+    logits, target, ids, logprobs = batch()
+    log_tail = (-logprobs.exp().sum(1)).log1p()  # (N,)
+    logprobs[2], log_tail[2] = -math.inf, 0.0  # a row without a teacher
+    logprobs[3, -1], ids[3, -1] = -math.inf, int(target[3])  # an entry that isn't used
+    log_tail[5] = -math.inf  # a teacher that is sure
+    ours, reference = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    options = {"alpha": alpha, "temperature": 1.0, "label_smoothing": 0.1}
+    extra = {"tail": tail, "log_tail": log_tail}
+    result = run((ours, target, ids, logprobs), **options, **extra)
+    expected = naive(reference, target, ids, logprobs, ignore_index=PAD, **options, **extra)
+    for value, wanted in zip((result.loss, result.kd_loss, result.nll_loss), expected, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
+    result.loss.backward()
+    expected[0].backward()
+    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("tail", ["ghost", "uniform"])
+def test_tails_where_no_symbol_is_left_for_them(tail: str) -> None:
+    logits, target, ids, logprobs = batch(symbols=4, k=4)
+    target.clamp_(max=3)
+    nothing = torch.full((len(target),), -math.inf, dtype=torch.float64)
+    whole = run((logits.requires_grad_(), target, ids, logprobs), temperature=1.0)
+    same = run((logits, target, ids, logprobs), temperature=1.0, tail=tail, log_tail=nothing)
+    torch.testing.assert_close(same.loss, whole.loss, rtol=1e-12, atol=0)
+    (gradient,) = torch.autograd.grad(same.loss, logits)
+    (wanted,) = torch.autograd.grad(whole.loss, logits)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("tail", ["renormalize", "ghost", "uniform"])
+def test_half_precision_tails_never_go_wrong(tail: str) -> None:
+    """A mass that rounds to more than 1 in float16 must neither blow up nor turn around."""
+    logits = torch.zeros(1, 50, dtype=torch.float16, requires_grad=True)
+    logprobs = torch.tensor([[0.7, 0.3]]).log().half()
+    log_tail = torch.tensor([1e-7]).log().half()
+    ids, target = torch.tensor([[4, 5]]), torch.tensor([4])
+    result = run(
+        (logits, target, ids, logprobs), temperature=1.0, tail=tail, log_tail=log_tail, alpha=1.0
+    )
+    torch.testing.assert_close(result.loss, torch.tensor(math.log(50)), rtol=1e-5, atol=0)
+    result.loss.backward()
+    assert float(logits.grad.float().abs().max()) < 1
+
+
+def test_what_is_watched() -> None:
+    """Teacher's mass and the agreement of first choices, over tokens that have a teacher."""
+    logits, target, ids, logprobs = batch(rows=12)
+    order = torch.tensor([2, 0, 3, 1])
+    ids, logprobs = ids[:, order], logprobs[:, order]  # the best isn't the first
+    logprobs[2] = -math.inf
+    log_tail = (-logprobs.exp().sum(1)).log1p()
+    logits[5, ids[5, 1]] = 50.0
+    counted = [row for row in range(12) if row != 2 and int(target[row]) != PAD]
+    agreeing = [row for row in counted if int(logits[row].argmax()) == int(ids[row, 1])]
+    result = run((logits, target, ids, logprobs), log_tail=log_tail)
+    assert int(result.teacher_tokens) == len(counted)
+    assert int(result.agreements) == len(agreeing) >= 1
+    mass = sum(float(logprobs[row].exp().sum()) for row in counted)
+    torch.testing.assert_close(float(result.teacher_mass), mass, rtol=1e-12, atol=0)
 
 
 def test_gradcheck() -> None:
@@ -215,10 +305,19 @@ def test_the_loss_may_be_scaled_in_place_as_fairseq_does() -> None:
     [
         ({"alpha": 1.5}, "`alpha` must be in [0, 1], but is 1.5 instead."),
         ({"temperature": 0.0}, "`temperature` must be above 0, but is 0.0 instead."),
+        (
+            {"tail": "none"},
+            "`tail` must be one of renormalize, ghost, uniform, but is 'none' instead.",
+        ),
+        ({"tail": "ghost"}, "`tail` 'ghost' needs temperature 1 and `log_tail`."),
+        (
+            {"tail": "uniform", "temperature": 1.0},
+            "`tail` 'uniform' needs temperature 1 and `log_tail`.",
+        ),
         ({"label_smoothing": 1.0}, "`label_smoothing` must be in [0, 1), but is 1.0 instead."),
     ],
 )
-def test_options_out_of_range_are_named(options: dict[str, float], message: str) -> None:
+def test_options_out_of_range_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as error:
         run(batch(), **options)
     assert str(error.value) == message
