@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.calibration import Calibration
+from bertkd_fairseq.topk_store import TopKRows
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -33,8 +34,9 @@ class StoreStatistics:
     entropy: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
     top_weight: np.ndarray = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
 
-    def add(self, ids: np.ndarray, logprobs: np.ndarray, gold: np.ndarray, eos: int) -> None:
-        """Count rows: ``ids`` and ``logprobs`` (n, K), ``gold`` (n,) the target tokens."""
+    def add(self, rows: TopKRows, gold: np.ndarray, eos: int) -> None:
+        """Count ``rows`` of n target tokens, ``gold`` (n,)."""
+        ids, logprobs = rows.ids, rows.logprobs
         k = ids.shape[1]
         if not len(self.gold_ranks):
             self.gold_ranks = np.zeros(k + 1, dtype=np.int64)
@@ -50,7 +52,7 @@ class StoreStatistics:
         ranks = np.where(hits.any(1), hits.argmax(1), k)  # (n,)
         self.gold_ranks += np.bincount(ranks[inner], minlength=k + 1)
         kept = logprobs[inner].astype(np.float64)  # (m, K)
-        mass = np.minimum(np.exp(kept).sum(1), 1.0)  # (m,)
+        mass = -np.expm1(rows.log_tail[inner].astype(np.float64))  # (m,)
         self.mass += float(mass.sum())
         self.mass_counts += np.histogram(mass, bins=_BINS, range=(0.0, 1.0))[0]
         for index, temperature in enumerate(TEMPERATURES):

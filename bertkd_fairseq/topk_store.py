@@ -72,6 +72,14 @@ class TopKRows:
             log_tail=np.zeros(num_tokens, dtype=np.float16),
         )
 
+    def first(self, k: int) -> TopKRows:
+        """Return the first ``k`` entries of every row; the mass of the others joins the tail, in float32."""
+        if k == self.ids.shape[1]:
+            return self
+        outside = [self.logprobs[:, k:], self.log_tail[:, None]]
+        log_tail = np.logaddexp.reduce(np.concatenate(outside, axis=1).astype(np.float32), axis=1)
+        return TopKRows(self.ids[:, :k], self.logprobs[:, :k], log_tail)
+
     def put(self, where: np.ndarray, other: TopKRows) -> None:
         """Write ``other``'s rows at the positions ``where`` (n,) of this one."""
         self.ids[where] = other.ids
@@ -153,15 +161,15 @@ class TopKStore:
         rows = slice(self.offsets[index], self.offsets[index + 1])
         return self.ids[rows], self.logprobs[rows]
 
-    def sentences(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of many sentences, one after the other: (tokens, K) ids and log-probabilities."""
+    def sentences(self, indices: np.ndarray) -> TopKRows:
+        """Return the rows of many sentences, one after the other."""
         starts = self.offsets[indices]
         lengths = self.offsets[indices + 1] - starts
         # Row numbers of all sentences in one go: starts repeated, plus a count that restarts at each.
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         rows = np.repeat(starts, lengths) + within
-        return self.ids[rows], self.logprobs[rows]
+        return TopKRows(self.ids[rows], self.logprobs[rows], self.log_tail[rows])
 
     def summary(self) -> dict[str, Any]:
         """Return what is said of a store first: signature, counts and size."""

@@ -119,7 +119,8 @@ def _statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
     for start in range(0, len(store), _SENTENCES_AT_ONCE):
         sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(store)))
         gold = np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
-        statistics.add(*store.sentences(sentences), gold, pairs.tgt_dict.eos())
+        rows = store.sentences(sentences)
+        statistics.add(rows, gold, pairs.tgt_dict.eos())
     return statistics
 
 

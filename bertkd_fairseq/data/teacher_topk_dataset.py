@@ -12,7 +12,9 @@ from bertkd_fairseq.topk_store import TopKStore
 
 
 class TeacherTopKDataset(BaseWrapperDataset):
-    """Add ``teacher_ids`` and ``teacher_logprobs`` (N, T, K) to the batches of a :class:`LanguagePairDataset`.
+    """Add the teacher's rows to the batches of a :class:`LanguagePairDataset`.
+
+    ``teacher_ids`` and ``teacher_logprobs`` (N, T, K), ``teacher_log_tail`` (N, T).
 
     The batch's ``id`` is the row of the data-bin, whatever fairseq filtered, shuffled or sorted.
     """
@@ -30,15 +32,17 @@ class TeacherTopKDataset(BaseWrapperDataset):
         batch = self.dataset.collater(samples, **kwargs)
         if not batch:
             return batch
-        tokens = batch["target"].ne(self.dataset.tgt_dict.pad())  # (N, T)
-        ids, logprobs = self.store.sentences(batch["id"].numpy())  # (tokens, K)
-        shape = (*tokens.shape, self.topk)
-        batch["teacher_ids"] = torch.zeros(shape, dtype=torch.long)
-        batch["teacher_logprobs"] = torch.full(shape, float("-inf"), dtype=torch.float16)
-        batch["teacher_ids"][tokens] = torch.from_numpy(ids[:, : self.topk].astype(np.int64))
-        batch["teacher_logprobs"][tokens] = torch.from_numpy(
-            np.ascontiguousarray(logprobs[:, : self.topk])
-        )
+        target = batch["target"]  # (N, T)
+        # numpy places rows faster than torch with a boolean mask.
+        places = np.flatnonzero(target.ne(self.dataset.tgt_dict.pad()).numpy())
+        rows = self.store.sentences(batch["id"].numpy()).first(self.topk)
+        ids = np.zeros((target.numel(), self.topk), dtype=np.int64)
+        logprobs = np.full((target.numel(), self.topk), -np.inf, dtype=np.float16)
+        log_tail = np.zeros(target.numel(), dtype=np.float16)
+        ids[places], logprobs[places], log_tail[places] = rows.ids, rows.logprobs, rows.log_tail
+        batch["teacher_ids"] = torch.from_numpy(ids).view(*target.shape, -1)
+        batch["teacher_logprobs"] = torch.from_numpy(logprobs).view(*target.shape, -1)
+        batch["teacher_log_tail"] = torch.from_numpy(log_tail).view_as(target)
         return batch
 
     @property

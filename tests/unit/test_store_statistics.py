@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.store_statistics import TEMPERATURES, StoreStatistics
+from bertkd_fairseq.topk_store import TopKRows
 
 EOS = 2
 
@@ -20,10 +21,11 @@ def test_statistics_against_a_naive_count() -> None:
     ids = np.argsort(-logprobs, axis=1)[:, :k]
     kept = np.take_along_axis(logprobs, ids, 1)
     gold = generator.integers(2, symbols, size=n)
-    kept[:10] = -np.inf
+    log_tail = np.log1p(-np.exp(kept).sum(1))
+    kept[:10], log_tail[:10] = -np.inf, 0.0
     statistics = StoreStatistics()
     for part in np.array_split(np.arange(n), 7):
-        statistics.add(ids[part], kept[part], gold[part], EOS)
+        statistics.add(TopKRows(ids[part], kept[part], log_tail[part]), gold[part], EOS)
     summary = statistics.summary()
 
     rows = [row for row in range(10, n) if gold[row] != EOS]

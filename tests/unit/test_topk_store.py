@@ -101,10 +101,26 @@ def test_many_sentences_at_once_in_any_order(tmp_path: Path) -> None:
     fill(writer)
     store = writer.finish()
     wanted = np.array([5, 0, 6, 5])
-    ids, logprobs = store.sentences(wanted)
-    np.testing.assert_array_equal(ids, np.concatenate([store.sentence(i)[0] for i in wanted]))
-    np.testing.assert_array_equal(logprobs, np.concatenate([store.sentence(i)[1] for i in wanted]))
-    assert store.sentences(np.array([], dtype=np.int64))[0].shape == (0, 2)
+    rows = store.sentences(wanted)
+    np.testing.assert_array_equal(rows.ids, np.concatenate([store.sentence(i)[0] for i in wanted]))
+    np.testing.assert_array_equal(
+        rows.logprobs, np.concatenate([store.sentence(i)[1] for i in wanted])
+    )
+    tails = [store.log_tail[store.offsets[i] : store.offsets[i + 1]] for i in wanted]
+    np.testing.assert_array_equal(rows.log_tail, np.concatenate(tails))
+    assert store.sentences(np.array([], dtype=np.int64)).ids.shape == (0, 2)
+
+
+def test_fewer_entries_leave_their_mass_to_the_tail() -> None:
+    mass = np.array([[0.5, 0.2, 0.1, 0.2], [1.0, 0.0, 0.0, 0.0]])
+    with np.errstate(divide="ignore"):
+        logs = np.log(mass).astype(np.float16)
+    rows = TopKRows(np.arange(6).reshape(2, 3), logs[:, :3], logs[:, 3])
+    assert rows.first(3) is rows
+    np.testing.assert_array_equal(rows.first(1).ids, [[0], [3]])
+    np.testing.assert_allclose(np.exp(rows.first(1).log_tail), [0.5, 0.0], rtol=2e-3)
+    no_teacher = TopKRows.without_teacher(1, 3).first(2)
+    np.testing.assert_array_equal(no_teacher.log_tail, [0.0])
 
 
 def test_a_store_is_pickled_as_a_path(tmp_path: Path) -> None:
