@@ -16,6 +16,21 @@ from bertkd_fairseq.topk_store import TopKRows
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+_NO_DRAWS = np.zeros((0, 0))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draws of random-sampling distillation: ``num_samples`` a token, by ``seed`` and sentence alone."""
+
+    num_samples: int
+    seed: int
+
+    def uniforms(self, sentence: int, length: int) -> np.ndarray:
+        """Return numbers in [0, 1) for the tokens of a sentence: (length, num_samples)."""
+        return np.random.default_rng([self.seed, sentence]).random((length, self.num_samples))
+
+
 @dataclass(frozen=True)
 class _Copy:
     """One masked copy of a pair: what the teacher reads, and the block's rows that it fills."""
@@ -24,6 +39,7 @@ class _Copy:
     target: np.ndarray
     mask: np.ndarray
     rows: np.ndarray
+    uniforms: np.ndarray
 
     def __len__(self) -> int:
         return input_length(len(self.source), len(self.target))
@@ -34,7 +50,7 @@ class TeacherDump:
 
     ``teacher`` maps tokens, token types and masks to logits at the masked positions. Batches are made within a
     block, sorted by length, of at most ``max_tokens`` positions with padding: a block's rows depend on nothing
-    but the block.
+    but the block. With ``sampling``, rows hold what was drawn at random, by seed and sentence alone.
     """
 
     def __init__(
@@ -51,6 +67,7 @@ class TeacherDump:
         max_tokens: int,
         device: torch.device,
         cut_sources: bool = True,
+        sampling: Sampling | None = None,
     ) -> None:
         self.teacher, self.source_of, self.target_of = teacher, source_of, target_of
         self.bos, self.pad = bos, pad
@@ -58,6 +75,7 @@ class TeacherDump:
         self.max_positions, self.max_tokens = max_positions, max_tokens
         self.device = device
         self.cut_sources = cut_sources
+        self.sampling = sampling
 
     @torch.inference_mode()
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
@@ -68,7 +86,7 @@ class TeacherDump:
         copies = [
             copy
             for sentence, target, end in zip(sentences, targets, ends, strict=True)
-            for copy in self._copies(self.source_of(sentence), target, int(end) - len(target))
+            for copy in self._copies(sentence, target, int(end) - len(target))
         ]
         for batch in token_batches(copies, self.max_tokens):
             answer = self._ask(batch)
@@ -76,12 +94,17 @@ class TeacherDump:
             on_tokens(len(answer.ids))
         return rows
 
-    def _copies(self, source: np.ndarray, target: np.ndarray, first_row: int) -> Iterator[_Copy]:
+    def _copies(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[_Copy]:
+        source = self.source_of(sentence)
         fitted = fit_source(source, len(target), self.max_positions, cut_sources=self.cut_sources)
         if fitted is None:
             return
+        draws = self.sampling.uniforms(sentence, len(target)) if self.sampling else _NO_DRAWS
         for mask in rotating_masks(len(target), self.num_masks):
-            yield _Copy(fitted, target, mask, first_row + np.flatnonzero(mask))
+            where = np.flatnonzero(mask)
+            yield _Copy(
+                fitted, target, mask, first_row + where, draws[where] if len(draws) else draws
+            )
 
     def _ask(self, batch: Sequence[_Copy]) -> TopKRows:
         packed = pack_pairs(
@@ -97,7 +120,10 @@ class TeacherDump:
                 for a in (packed.tokens, packed.token_types, packed.masked)
             )
         )
-        return top_rows(logits, self.topk)
+        if self.sampling is None:
+            return top_rows(logits, self.topk)
+        uniforms = np.concatenate([copy.uniforms for copy in batch])  # (M, num_samples)
+        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
 
 
 def top_rows(logits: Tensor, k: int) -> TopKRows:
@@ -113,6 +139,32 @@ def top_rows(logits: Tensor, k: int) -> TopKRows:
         ids=ids.cpu().numpy(),
         logprobs=(values - log_normalizer).half().cpu().numpy(),
         log_tail=(others - log_normalizer).squeeze(1).half().cpu().numpy(),
+    )
+
+
+def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
+    """Return what was drawn from the softmax of (M, V) logits, and how often, as log of its share.
+
+    Random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870): the expected target is the teacher's whole
+    distribution, so that the gradient is unbiased, which the top K's isn't. ``uniforms`` (M, n) in [0, 1) are
+    looked up in the cumulated distribution. Symbols drawn twice take one entry; unused entries are ``-inf``.
+    """
+    probabilities = logits.double().softmax(1)
+    cumulated = probabilities.cumsum(1)
+    # Rounding must not leave a gap above the last symbol.
+    drawn = torch.searchsorted(cumulated / cumulated[:, -1:], uniforms, right=True)
+    drawn = drawn.clamp(max=logits.size(1) - 1).sort(1).values  # (M, n)
+    starts = torch.ones_like(drawn, dtype=torch.bool)
+    starts[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
+    entry = starts.cumsum(1) - 1  # (M, n) which distinct symbol each draw is
+    counts = torch.zeros_like(uniforms).scatter_add_(1, entry, torch.ones_like(uniforms))
+    ids = torch.zeros_like(drawn).scatter_(1, entry, drawn)
+    counts, order = torch.sort(counts, dim=1, descending=True, stable=True)
+    others = probabilities.scatter(1, drawn, 0.0).sum(1)
+    return TopKRows(
+        ids=ids.gather(1, order).cpu().numpy(),
+        logprobs=(counts / counts.size(1)).log().half().cpu().numpy(),
+        log_tail=others.log().half().cpu().numpy(),
     )
 
 

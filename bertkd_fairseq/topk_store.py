@@ -14,6 +14,9 @@ One row per target token, EOS included, in the order of the data-bin::
 Where a row stands follows from the target lengths alone, before the teacher has run, so that blocks of
 consecutive sentences can be written in any order (:mod:`bertkd_fairseq.topk_writer`). A sentence without a
 teacher has ``-inf`` log-probabilities throughout and a log tail of 0: all of the mass is outside.
+
+Where ``meta.json`` says ``"targets": "sampled"``, the entries are K random draws from the teacher, each symbol once
+with the log of its share among the draws; ``-inf`` where a row has fewer than K different ones.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from bertkd_fairseq.fingerprint import hash_file
 FORMAT = "bertkd-topk"
 FORMAT_VERSION = 1
 PARTIAL_SUFFIX = ".partial"
+
+TOPK, SAMPLED = TARGETS = ("topk", "sampled")
 
 ROW_ARRAYS = ("ids", "logprobs", "log_tail")
 ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets", "crc32"))
@@ -139,6 +144,11 @@ class TopKStore:
         """Entries stored per token."""
         return int(self.meta["k"])
 
+    @property
+    def sampled(self) -> bool:
+        """Whether the entries were drawn at random and weigh what they were drawn, or are the K likeliest."""
+        return self.meta.get("targets") == SAMPLED
+
     def symbols(self) -> list[str]:
         """Return the target dictionary, V symbols in the order of their ids."""
         return (self.path / SYMBOLS_FILE).read_text("utf-8").split("\n")[:-1]
@@ -225,6 +235,8 @@ def signature(meta: Mapping[str, Any]) -> str:
         "tokens": meta["num_tokens"],
         "version": meta.get("versions", {}).get("bertkd_fairseq", "?"),
     }
+    if meta.get("targets") == SAMPLED:
+        parts["targets"] = f"{SAMPLED}, seed {meta.get('seed', '?')}"
     return "|".join([FORMAT, *(f"{name}:{value}" for name, value in parts.items())])
 
 

@@ -19,7 +19,7 @@ from bertkd_fairseq.cli.options import output_problems, write_whole
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, bytes_per_token
+from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, SAMPLED, TARGETS, TOPK, bytes_per_token
 from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
 
 if TYPE_CHECKING:
@@ -41,7 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("data_bin", help="data-bin made by `bertkd prepare`")
     add("--path", required=True, help="teacher checkpoint of fairseq-train --task bert_cmlm")
     add("--dest", required=True, help="folder to create")
-    add("--topk", type=int, default=8, help="entries to keep per token (paper: 8)")
+    add("--topk", type=int, default=None, help="entries to keep per token; 8 if not given (paper)")
+    kinds = (
+        "the likeliest entries (paper), or as many random draws as --num-samples, an unbiased estimate of the \
+whole distribution (arXiv 2503.16870)"
+    )
+    add("--targets", choices=TARGETS, default=TOPK, help=kinds)
+    draws = "draws per token with --targets sampled; 50 if not given"
+    add("--num-samples", type=int, default=None, help=draws)
+    add("--seed", type=int, default=1, help="of the draws")
     add("--split", default="train", help="split to dump")
     masks = "masked copies of a pair, each masks one position in so many"
     add("--num-masks", type=int, default=NUM_MASKS, help=masks)
@@ -102,13 +110,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    names = ("topk", "num_masks", "max_tokens", "blocks_in_hand", "block_size", "num_shards")
+    names = (
+        "topk",
+        "num_samples",
+        "num_masks",
+        "max_tokens",
+        "blocks_in_hand",
+        "block_size",
+        "num_shards",
+    )
     values = {name: getattr(args, name) for name in names}
     problems = [
         must_be(f"--{name.replace('_', '-')}", "at least 1", value)
         for name, value in values.items()
         if value is not None and value < 1
     ]
+    other = "num_samples" if args.targets == TOPK else "topk"
+    if values[other] is not None:
+        option = f"--{other.replace('_', '-')}"
+        problems.append(f"{option} has no meaning with --targets {args.targets}. Leave it out.")
     if not 0 <= args.shard_id < max(args.num_shards, 1):
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
@@ -118,7 +138,8 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
-    """Set the options whose default depends on the device (measured in docs/dump.md)."""
+    """Set the options whose default depends on others or on the device (measured in docs/dump.md)."""
+    args.topk = args.num_samples or 50 if args.targets == SAMPLED else args.topk or 8
     on_cpu = device_type == "cpu"
     args.max_tokens = args.max_tokens or (2048 if on_cpu else 16384)
     args.blocks_in_hand = args.blocks_in_hand or (1 if on_cpu else 2)
@@ -134,6 +155,7 @@ def _load(args: argparse.Namespace) -> DumpJob:
         precision=args.precision,
         max_tokens=args.max_tokens,
         cut_sources=args.on_too_long != "no-teacher",
+        seed=args.seed if args.targets == SAMPLED else None,
     )
     job = DumpJob(args.path, args.data_bin, settings)
     fitted = job.fitted()

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from fairseq import utils
@@ -13,8 +13,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.logging import metrics
 
+from bertkd_fairseq.alpha_schedule import AlphaSchedule
+from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
-from bertkd_fairseq.loss import BertKDLoss, bert_kd_loss
+from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
+
+EOS_TARGETS = ("same", "hard")
 
 
 @dataclass
@@ -37,6 +41,54 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
         default=0,
         metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"},
     )
+    kd_tail: str = field(
+        default="renormalize",
+        metadata={
+            "help": "what becomes of the teacher's mass outside its top K: renormalize (paper: the K share it), "
+            "ghost (one symbol that stands for all others) or uniform (spread over them); the latter two "
+            "at temperature 1 only"
+        },
+    )
+    kd_eos: str = field(
+        default="same",
+        metadata={
+            "help": "end of sentence, which the teacher always knows: same (paper: as any token) or hard "
+            "(its hard label alone, where a high temperature would spread most of the weight over junk)"
+        },
+    )
+    kd_alpha_schedule: str = field(
+        default="constant",
+        metadata={"help": "constant, or linear: from --kd-alpha to --kd-alpha-end"},
+    )
+    kd_alpha_end: Optional[float] = field(
+        default=None, metadata={"help": "alpha at the end of a linear schedule"}
+    )
+    kd_alpha_updates: int = field(
+        default=0, metadata={"help": "updates that a linear schedule takes"}
+    )
+    simcut_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "weight of SimCut consistency training beside distillation, 0: off "
+            "(arXiv 2206.02368, section 3; its authors use 3)"
+        },
+    )
+    simcut_p: float = field(
+        default=0.05, metadata={"help": "share of tokens that SimCut blanks (its authors: 0.05)"}
+    )
+    rdrop_alpha: float = field(
+        default=0.0,
+        metadata={
+            "help": "weight of R-Drop consistency training beside distillation, 0: off "
+            "(arXiv 2106.14448, equation 4; its authors use 5)"
+        },
+    )
+
+
+def alpha_schedule(cfg: Any) -> AlphaSchedule:
+    """Return the schedule of alpha that a criterion's configuration asks for."""
+    kind, end = cfg.kd_alpha_schedule, cfg.kd_alpha_end
+    return AlphaSchedule(cfg.kd_alpha, kind, end, cfg.kd_alpha_updates)
 
 
 @register_criterion(
@@ -48,32 +100,19 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     A batch without teacher rows, as in validation, gets the label-smoothed cross-entropy alone.
     """
 
-    def __init__(
-        self,
-        task: Any,
-        sentence_avg: bool,
-        label_smoothing: float,
-        kd_alpha: float,
-        kd_temperature: float,
-        kd_topk: int,
-        ignore_prefix_size: int = 0,
-        report_accuracy: bool = False,
-    ) -> None:
-        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
-        wrong = [
-            (not 0.0 <= kd_alpha <= 1.0, "--kd-alpha", "from 0 to 1", kd_alpha),
-            (not kd_temperature > 0.0, "--kd-temperature", "above 0", kd_temperature),
-            (kd_topk < 0, "--kd-topk", "at least 0", kd_topk),
-            (
-                not 0.0 <= label_smoothing < 1.0,
-                "--label-smoothing",
-                "from 0 to below 1",
-                label_smoothing,
-            ),
-        ]
-        raise_all(must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong)
-        self.kd_alpha = kd_alpha
-        self.kd_temperature = kd_temperature
+    def __init__(self, cfg: BertKDLabelSmoothedCrossEntropyConfig, task: Any) -> None:
+        super().__init__(
+            task, cfg.sentence_avg, cfg.label_smoothing, cfg.ignore_prefix_size, cfg.report_accuracy
+        )
+        raise_all(_problems(cfg))
+        self.cfg = cfg
+        self.schedule = alpha_schedule(cfg)
+        self.alpha = self.schedule.at(0)
+        self.eos = task.target_dictionary.eos()
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Take alpha from its schedule; the task calls this before every update."""
+        self.alpha = self.schedule.at(num_updates)
 
     def forward(
         self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True
@@ -83,19 +122,30 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         result = self.distill(model, net_output, sample)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
-            "loss": result.loss.detach(),
             "nll_loss": result.nll_loss.detach(),
-            "kd_loss": result.kd_loss.detach(),
-            "teacher_tokens": result.teacher_tokens,
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
+        if "teacher_ids" in sample:
+            logging_output |= {
+                "tokens_with_rows": sample["ntokens"],
+                "teacher_tokens": result.teacher_tokens,
+                "kd_loss": result.kd_loss.detach(),
+                "teacher_mass": result.teacher_mass,
+                "teacher_agreement": result.agreements,
+                "kd_alpha": self.alpha * sample["ntokens"],
+            }
+        loss = result.loss
+        if model.training and (self.cfg.simcut_alpha > 0 or self.cfg.rdrop_alpha > 0):
+            loss, consistency = self._with_consistency(model, net_output, sample, result)
+            logging_output["consistency_loss"] = consistency.detach()
+        logging_output["loss"] = loss.detach()
         if self.report_accuracy:
             logging_output["n_correct"], logging_output["total"] = self.compute_accuracy(
                 model, net_output, sample
             )
-        return result.loss, sample_size, logging_output
+        return loss, sample_size, logging_output
 
     def distill(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any]
@@ -108,43 +158,102 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             raise ConfigurationError(
                 "the student must have a plain softmax. Remove --adaptive-softmax-cutoff."
             )
-        logits = net_output[0]  # (N, T, V)
-        target = model.get_targets(sample, net_output)  # type: ignore[operator]  # (N, T)
-        ids = sample.get("teacher_ids")
-        if ids is None and model.training and self.kd_alpha > 0:
+        if "teacher_ids" not in sample and model.training and self.schedule.needs_teacher:
             raise ConfigurationError(
                 "this criterion needs the teacher's rows in every training batch, but there are none. "
                 "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
             )
-        if ids is None:
-            ids = target.new_empty((*target.shape, 0))
-            logprobs = logits.new_empty(ids.shape)
-        else:
-            logprobs = sample["teacher_logprobs"]  # (N, T, K)
-        prefix = self.ignore_prefix_size
-        logits, target, ids, logprobs = (
-            tensor[:, prefix:].flatten(0, 1) for tensor in (logits, target, ids, logprobs)
-        )
+        logits, target = self._tokens(net_output[0]), self._tokens(sample["target"])
+        ids, logprobs, log_tail = self._teacher_rows(sample, target)
         return bert_kd_loss(
             logits,
             target,
             ids,
             logprobs,
-            alpha=self.kd_alpha,
-            temperature=self.kd_temperature,
+            alpha=self.alpha,
+            temperature=self.cfg.kd_temperature,
             label_smoothing=self.eps,
             ignore_index=self.padding_idx,
+            tail=self.cfg.kd_tail,
+            log_tail=log_tail,
         )
+
+    def _teacher_rows(
+        self, sample: dict[str, Any], target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the teacher's ids (tokens, K), log-probabilities (tokens, K) and log tails (tokens,)."""
+        if "teacher_ids" not in sample:
+            nothing = torch.empty(len(target), 0, device=target.device)
+            return nothing.long(), nothing, nothing.new_zeros(len(target))
+        names = ("teacher_ids", "teacher_logprobs", "teacher_log_tail")
+        ids, logprobs, log_tail = (self._tokens(sample[name]) for name in names)
+        if self.cfg.kd_eos == "hard":
+            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
+        return ids, logprobs, log_tail
+
+    def _with_consistency(
+        self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any], result: BertKDLoss
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss with its consistency term, and the divergence itself, after a second forward pass."""
+        logits = self._tokens(net_output[0])
+        kept = self._tokens(sample["target"]).ne(self.padding_idx)
+        if self.cfg.simcut_alpha > 0:
+            with token_cutoff(model, self.cfg.simcut_p):
+                other = model(**sample["net_input"])
+            divergence = kl_divergence(logits, self._tokens(other[0]), kept)
+            return result.loss + self.cfg.simcut_alpha * divergence, divergence
+        other = model(**sample["net_input"])
+        divergence = symmetric_kl_divergence(logits, self._tokens(other[0]), kept)
+        both = (result.loss + self.distill(model, other, sample).loss) / 2
+        return both + self.cfg.rdrop_alpha / 2 * divergence, divergence
+
+    def _tokens(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Flatten (N, T, ...) to the tokens behind the prefix that is ignored: (tokens, ...)."""
+        return tensor[:, self.ignore_prefix_size :].flatten(0, 1)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log as fairseq does, and ``kd_loss`` in bits per token that has a teacher."""
+        """Log as fairseq does; of batches with a teacher, what there is to watch beside.
+
+        ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the first choices in
+        percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.
+        """
         super().reduce_metrics(logging_outputs)
-        teacher_tokens = utils.item(
-            sum(output.get("teacher_tokens", 0) for output in logging_outputs)
-        )
-        if teacher_tokens > 0:
-            kd_loss = utils.item(sum(output.get("kd_loss", 0) for output in logging_outputs))
-            metrics.log_scalar(
-                "kd_loss", kd_loss / teacher_tokens / math.log(2), teacher_tokens, round=3
-            )
+
+        def total(name: str) -> float:
+            return float(utils.item(sum(output.get(name, 0) for output in logging_outputs)))
+
+        def log(name: str, value: float, count: str, scale: float) -> None:
+            if total(count) > 0:
+                metrics.log_scalar(name, scale * value / total(count), total(count), round=3)
+
+        bits = 1 / math.log(2)
+        log("kd_loss", total("kd_loss"), "teacher_tokens", bits)
+        log("teacher_mass", total("teacher_mass"), "teacher_tokens", 100)
+        log("teacher_agreement", total("teacher_agreement"), "teacher_tokens", 100)
+        missing = total("tokens_with_rows") - total("teacher_tokens")
+        log("without_teacher", missing, "tokens_with_rows", 100)
+        log("kd_alpha", total("kd_alpha"), "tokens_with_rows", 1)
+        if any("consistency_loss" in output for output in logging_outputs):
+            log("consistency_loss", total("consistency_loss"), "ntokens", bits)
+
+
+def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
+    smoothing, temperature = cfg.label_smoothing, cfg.kd_temperature
+    at_one = "1 with --kd-tail ghost or uniform, which need the teacher's own probabilities"
+    wrong = [
+        (not temperature > 0.0, "--kd-temperature", "above 0", temperature),
+        (cfg.kd_topk < 0, "--kd-topk", "at least 0", cfg.kd_topk),
+        (not 0.0 <= smoothing < 1.0, "--label-smoothing", "from 0 to below 1", smoothing),
+        (cfg.kd_tail not in TAILS, "--kd-tail", f"one of {', '.join(TAILS)}", cfg.kd_tail),
+        (cfg.kd_eos not in EOS_TARGETS, "--kd-eos", "one of same, hard", cfg.kd_eos),
+        (cfg.kd_tail in TAILS[1:] and temperature != 1, "--kd-temperature", at_one, temperature),
+        (not cfg.simcut_alpha >= 0.0, "--simcut-alpha", "at least 0", cfg.simcut_alpha),
+        (not 0.0 < cfg.simcut_p < 1.0, "--simcut-p", "between 0 and 1", cfg.simcut_p),
+        (not cfg.rdrop_alpha >= 0.0, "--rdrop-alpha", "at least 0", cfg.rdrop_alpha),
+    ]
+    problems = alpha_schedule(cfg).problems()
+    problems += [must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong]
+    if cfg.simcut_alpha > 0 and cfg.rdrop_alpha > 0:
+        problems.append("--simcut-alpha and --rdrop-alpha exclude each other. Leave one out.")
+    return problems

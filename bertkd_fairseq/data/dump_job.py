@@ -14,6 +14,7 @@ from bertkd_fairseq.data.alignment import data_hashes, pair_checksums
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, must_be
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
+from bertkd_fairseq.topk_store import SAMPLED, TOPK
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DumpSettings:
-    """The options that determine the rows."""
+    """The options that determine the rows; ``topk`` entries a token, drawn at random if ``seed`` is given."""
 
     split: str
     topk: int
@@ -31,6 +32,7 @@ class DumpSettings:
     precision: str
     max_tokens: int
     cut_sources: bool
+    seed: int | None = None
 
 
 class DumpJob:
@@ -49,7 +51,7 @@ class DumpJob:
             raise DataError(f"{data_bin} has no split {settings.split!r}: {error}.") from error
         self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
         choices = int((~self.teacher.never_predicted).sum())
-        if settings.topk > choices:
+        if settings.seed is None and settings.topk > choices:
             raise ConfigurationError(
                 must_be(
                     "--topk", f"at most {choices}, the symbols of the dictionary", settings.topk
@@ -87,7 +89,10 @@ class DumpJob:
     def plan(self, device_type: str) -> dict[str, Any]:
         """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
         settings, task = self.settings, self.task
+        sampled = settings.seed is not None
         return {
+            "targets": SAMPLED if sampled else TOPK,
+            **({"seed": settings.seed} if sampled else {}),
             "split": settings.split,
             "source_lang": task.cfg.source_lang,
             "target_lang": task.cfg.target_lang,
@@ -114,8 +119,9 @@ class DumpJob:
 
     def dump(self, device: torch.device) -> TeacherDump:
         """Move the teacher to ``device`` in its precision and return what fills blocks with its answers."""
-        from bertkd_fairseq.dump import TeacherDump, set_precision
+        from bertkd_fairseq.dump import Sampling, TeacherDump, set_precision
 
+        settings = self.settings
         set_precision(self.teacher, self.settings.precision)
         self.teacher.to(device).eval()
         return TeacherDump(
@@ -129,6 +135,7 @@ class DumpJob:
             max_positions=self.max_positions,
             max_tokens=self.settings.max_tokens,
             cut_sources=self.settings.cut_sources,
+            sampling=None if settings.seed is None else Sampling(settings.topk, settings.seed),
             device=device,
         )
 

@@ -9,6 +9,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
 
 from bertkd_fairseq import autocast
+from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import alpha_schedule
 from bertkd_fairseq.data.alignment import data_hashes, mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
@@ -47,6 +48,20 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
             self.distillation = cfg
         return super().build_criterion(cfg, from_checkpoint)
 
+    def train_step(
+        self,
+        sample: Any,
+        model: Any,
+        criterion: Any,
+        optimizer: Any,
+        update_num: int,
+        **kwargs: Any,
+    ) -> Any:
+        """As in fairseq, after telling the criterion the update: its alpha may have a schedule."""
+        if self.distillation is not None:
+            criterion.set_num_updates(update_num)
+        return super().train_step(sample, model, criterion, optimizer, update_num, **kwargs)
+
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
     ) -> None:
@@ -69,7 +84,7 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
                 "--num-batch-buckets pads the targets, which a teacher store can't follow. Leave it out."
             )
         if self.cfg.teacher_topk is None:
-            if self.distillation.kd_alpha > 0:
+            if alpha_schedule(self.distillation).needs_teacher:
                 raise ConfigurationError(
                     "--teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
                     "or set --kd-alpha 0 to train without a teacher."
@@ -91,6 +106,7 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
         store, data_bin = TopKStore.open(stores[turn]), folders[turn]
         langs = (self.cfg.source_lang, self.cfg.target_lang)
         problems = mismatches(store, data_hashes(data_bin, split, *langs, pairs), data_bin, pairs)
+        problems += self._sampling_problems(store)
         if self.distillation.kd_topk > store.k:
             problems.append(
                 must_be(
@@ -103,3 +119,19 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
         raise_all(problems, StoreError)
         log.info("teacher store: %s", store.meta["signature"])
         return store
+
+    def _sampling_problems(self, store: TopKStore) -> list[str]:
+        """Return what would bias targets that were drawn at random."""
+        if not store.sampled:
+            return []
+        cfg, because = self.distillation, f"with {store.path}, whose targets are sampled"
+        wrong = [
+            (cfg.kd_temperature != 1, "--kd-temperature", 1, cfg.kd_temperature),
+            (cfg.kd_tail != "renormalize", "--kd-tail", "renormalize", cfg.kd_tail),
+            (cfg.kd_topk != 0, "--kd-topk", 0, cfg.kd_topk),
+        ]
+        return [
+            must_be(name, f"{want} {because}", seen)
+            for is_wrong, name, want, seen in wrong
+            if is_wrong
+        ]

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertkd_fairseq.dump import TeacherDump, top_rows
+from bertkd_fairseq.dump import Sampling, TeacherDump, sampled_rows, top_rows
+from bertkd_fairseq.loss import bert_kd_loss
 
 BOS, PAD, EOS = 0, 1, 2
 
@@ -104,3 +105,59 @@ def test_a_target_that_leaves_no_room_for_the_source_has_no_teacher() -> None:
     rows = dump.block(range(2), lambda count: None)
     assert np.isneginf(rows.logprobs[:9]).all()
     assert np.isfinite(rows.logprobs[9:]).all()
+
+
+def test_draws_are_counted_and_looked_up_in_the_cumulated_distribution() -> None:
+    logits = torch.tensor([[0.5, 0.2, 0.0, 0.3]]).log()  # symbol 2 can't be drawn
+    uniforms = torch.tensor([[0.0, 0.49, 0.6, 0.75, 0.999, 0.1, 0.2, 0.3]], dtype=torch.float64)
+    rows = sampled_rows(logits, uniforms)
+    assert rows.ids[0, :3].tolist() == [0, 3, 1]
+    shares = dict(zip(rows.ids[0, :3].tolist(), np.exp(rows.logprobs[0, :3]), strict=True))
+    assert shares == {
+        0: np.exp(np.float16(np.log(5 / 8))),
+        1: np.exp(np.float16(np.log(1 / 8))),
+        3: np.exp(np.float16(np.log(2 / 8))),
+    }
+    assert np.isneginf(rows.logprobs[0, 3:]).all()
+    assert np.isneginf(rows.log_tail[0])
+    few = sampled_rows(logits, uniforms[:, :2])
+    np.testing.assert_allclose(np.exp(np.float64(few.log_tail)), [0.5], rtol=2**-11)
+
+
+def test_draws_depend_on_seed_and_sentence_alone() -> None:
+    sampling = Sampling(5, seed=3)
+    np.testing.assert_array_equal(sampling.uniforms(7, 4), Sampling(5, seed=3).uniforms(7, 4))
+    assert not np.array_equal(sampling.uniforms(7, 4), sampling.uniforms(8, 4))
+    assert not np.array_equal(sampling.uniforms(7, 4), Sampling(5, seed=4).uniforms(7, 4))
+
+
+def test_the_gradient_of_sampled_targets_is_unbiased_and_that_of_the_top_k_is_not() -> None:
+    """The mean over many draws against the cross-entropy with the teacher's whole distribution."""
+    symbols, draws, repeats = 20, 8, 20_000
+    generator = torch.Generator().manual_seed(0)
+    teacher = torch.randn(1, symbols, generator=generator).mul(1.5).double()
+    student = torch.randn(1, symbols, generator=generator).double()
+    p, wanted = teacher.softmax(1), student.softmax(1) - teacher.softmax(1)
+
+    def mean_gradient(rows: object, count: int) -> torch.Tensor:
+        logits = student.expand(count, -1).clone().requires_grad_()
+        ids = torch.from_numpy(rows.ids.astype(np.int64))
+        loss = bert_kd_loss(
+            logits,
+            torch.full((count,), 3),
+            ids,
+            torch.from_numpy(rows.logprobs),
+            alpha=1.0,
+            temperature=1.0,
+            label_smoothing=0.0,
+            ignore_index=PAD,
+        ).loss
+        loss.backward()
+        return logits.grad.mean(0)
+
+    uniforms = torch.rand(repeats, draws, generator=generator, dtype=torch.float64)
+    sampled = mean_gradient(sampled_rows(teacher.expand(repeats, -1), uniforms), repeats)
+    deviation = (p * (1 - p) / (draws * repeats)).sqrt()[0]
+    assert bool(((sampled - wanted[0]).abs() < 4.5 * deviation).all())
+    biased = mean_gradient(top_rows(teacher, draws), 1)
+    assert bool(((biased - wanted[0]).abs() > 20 * deviation).any())

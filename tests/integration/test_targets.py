@@ -1,0 +1,104 @@
+"""Targets beyond the paper's through the real commands: tails, sampled targets, schedules, consistency training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bertkd_fairseq.topk_store import TopKStore
+from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
+from tests.integration.conftest import DISTILL, STUDENT, logged, train_command
+
+UPDATES = ("--max-update", 5, "--disable-validation")
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
+    """A store of 12 draws a token."""
+    dest = tmp_path_factory.mktemp("sampled") / "topk"
+    dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest]
+    run_command([*dump, "--targets", "sampled", "--num-samples", 12, "--block-size", 50])
+    return dest
+
+
+def test_a_run_with_everything_logs_it_and_its_checkpoint_decodes(
+    tmp_path: Path, data_bin: Path, topk: Path
+) -> None:
+    options = ("--kd-tail", "ghost", "--kd-temperature", 1, "--kd-eos", "hard", "--kd-topk", 2)
+    schedule = ("--kd-alpha-schedule", "linear", "--kd-alpha-end", 0.1, "--kd-alpha-updates", 4)
+    command = (*STUDENT, *DISTILL, "--teacher-topk", topk, *options, *schedule, *UPDATES)
+    consistency = ("--simcut-alpha", 3, "--save-dir", tmp_path)
+    lines = logged(run_command(train_command(data_bin, *command, *consistency)).stdout)
+    assert [line["kd_alpha"] for line in lines] == [0.5, 0.4, 0.3, 0.2, 0.1]
+    for line in lines:
+        assert line["kd_loss"] > 0
+        assert line["consistency_loss"] > 0
+        assert 0 < line["teacher_mass"] < 100
+        assert 0 <= line["teacher_agreement"] <= 100
+        # Every sentence has one EOS, which goes without.
+        assert line["without_teacher"] == pytest.approx(100 * line["bsz"] / line["wpb"], abs=0.2)
+    generate = [*fairseq_command("generate"), data_bin, "--path", tmp_path / "checkpoint_last.pt"]
+    run_command([*generate, "--user-dir", USER_DIR, "--max-len-b", 10, "--beam", 1])
+
+
+def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> None:
+    store = TopKStore.open(sampled)
+    assert store.sampled
+    assert (store.k, store.meta["seed"]) == (12, 1)
+    assert store.meta["signature"].endswith("|targets:sampled, seed 1")
+    assert store.verify() == []
+    shares = np.exp(store.logprobs.astype(np.float64))  # (tokens, 12)
+    np.testing.assert_allclose(shares.sum(1), 1, atol=2e-3)
+    counts = 12 * shares
+    np.testing.assert_allclose(counts, counts.round(), atol=0.02)
+    assert (np.diff(shares, axis=1) <= 0).all()
+
+
+def test_sampled_targets_do_not_depend_on_the_workers(
+    tmp_path: Path, data_bin: Path, teacher: Path, sampled: Path
+) -> None:
+    dest = tmp_path / "topk"
+    dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest, "--block-size", 50]
+    for shard in (0, 1):
+        shards = ("--num-shards", 2, "--shard-id", shard)
+        run_command([*dump, "--targets", "sampled", "--num-samples", 12, *shards])
+    for file in sampled.iterdir():
+        assert (dest / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_students_learn_from_sampled_targets_at_temperature_one(
+    data_bin: Path, sampled: Path
+) -> None:
+    options = (*STUDENT, *DISTILL, "--teacher-topk", sampled, "--no-save", "--rdrop-alpha", 1)
+    done = run_command(train_command(data_bin, *options, "--kd-temperature", 1, *UPDATES))
+    lines = logged(done.stdout)
+    assert lines[-1]["kd_loss"] < lines[0]["kd_loss"]
+    assert lines[-1]["consistency_loss"] > 0
+
+
+def test_what_would_bias_sampled_targets_is_refused(data_bin: Path, sampled: Path) -> None:
+    options = (*STUDENT, *DISTILL, "--teacher-topk", sampled, "--no-save", "--kd-topk", 4)
+    done = run_command(train_command(data_bin, *options, *UPDATES), check=False)
+    because = f"with {sampled}, whose targets are sampled"
+    assert (done.returncode, done.stderr[done.stderr.index("error:") :]) == (
+        2,
+        "error: 2 problems:\n"
+        f"  1. `--kd-temperature` must be 1 {because}, but is 10.0 instead.\n"
+        f"  2. `--kd-topk` must be 0 {because}, but is 4 instead.\n",
+    )
+
+
+def test_options_of_the_other_kind_of_targets_are_refused(data_bin: Path, tmp_path: Path) -> None:
+    dump = [*BERTKD, "dump-topk", data_bin, "--path", "teacher.pt", "--dest", tmp_path / "topk"]
+    done = run_command([*dump, "--num-samples", 5], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --num-samples has no meaning with --targets topk. Leave it out.\n",
+    )
+    done = run_command([*dump, "--targets", "sampled", "--topk", 5], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --topk has no meaning with --targets sampled. Leave it out.\n",
+    )
