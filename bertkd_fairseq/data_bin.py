@@ -90,6 +90,11 @@ class DataBin:
         return bool(self.settings["lowercase"])
 
     @property
+    def normalize(self) -> bool:
+        """Whether punctuation was normalised before tokenising."""
+        return bool(self.settings.get("normalize_punctuation", True))
+
+    @property
     def tokenizer_dir(self) -> Path:
         """Folder with the files of the teacher's tokenizer."""
         return self.path / "tokenizer"

@@ -62,6 +62,7 @@ class Preparation:
     dest: Path
     rules: CleaningRules = field(default_factory=CleaningRules)
     lowercase: bool = False
+    normalize: bool = True
     workers: int = 1
     force: bool = False
 
@@ -229,8 +230,9 @@ def _prepare_split(
     log.info("%s: %d pairs", split, len(raw[0]))
     text = [[without_control_characters(line) for line in side] for side in raw]
     changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
+    how = {"lowercase": job.lowercase, "normalize": job.normalize}
     tokens = [
-        tokenize_lines(side, lang, lowercase=job.lowercase, workers=job.workers)
+        tokenize_lines(side, lang, **how, workers=job.workers)
         for side, lang in zip(text, job.langs, strict=True)
     ]
     kept, dropped = _clean(job, split, tokens)
@@ -340,6 +342,7 @@ def _settings(
         "source_lang": job.source_lang,
         "target_lang": job.target_lang,
         "lowercase": job.lowercase,
+        "normalize_punctuation": job.normalize,
         "cleaning": asdict(job.rules),
         "tokenizer": {
             "name": job.tokenizer,

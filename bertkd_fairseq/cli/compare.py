@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         path = args.reference
         lang = lang or Path(path).suffix.removeprefix(".")
-    moses = MosesText(lang, lowercase=lowercase)
+    normalize = data_bin is None or data_bin.normalize
+    moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
 
     def tokenize(lines: list[str]) -> list[str]:
         return [moses.tokenize(line) for line in lines]
