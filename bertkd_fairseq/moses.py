@@ -2,8 +2,9 @@
 
 Nothing is escaped (``&apos;`` would become five WordPieces) and therefore nothing is unescaped.
 Where sacremoses differs from Moses' own ``tokenizer.perl``, its tokens are brought back to that
-script's: ``tests/unit/moses_lines.jsonl`` has what it gives for hard lines. Known to be left: the
-script's own markers (``DOTMULTI``) as text, and control characters, which go here.
+script's: ``tests/unit/moses_lines.jsonl`` has what it gives for hard lines. Known to be left: CJK
+beside an English apostrophe, the script's own markers (``DOTMULTI``) as text, and control
+characters, which go here.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # Moses splits the period off the last word whatever it is ("u.s.a ."); sacremoses keeps it where it
 # would within a sentence. Several dots stay together in both.
 _LAST_PERIOD = re.compile(r"(?<=[^.\s])\.$")
-# sacremoses has a list of letters, old and without CJK; Moses asks the Unicode property.
+# sacremoses has lists of letters, old and without CJK; Moses asks the Unicode properties.
 _SEPARATED = r"([^\p{Alphabetic}\p{Nd}\s.'`,\-])"
+_ALPHABETIC, _LOWERCASE = r"\p{Alphabetic}", r"\p{Lowercase}"
 
 
 def without_control_characters(line: str) -> str:
@@ -56,6 +58,8 @@ class MosesText:
         self._normalizer = MosesPunctNormalizer(lang) if normalize else None
         self._tokenizer = MosesTokenizer(lang)
         self._tokenizer.PAD_NOT_ISALNUM = regex.compile(_SEPARATED), r" \1 "
+        self._tokenizer.isanyalpha = regex.compile(_ALPHABETIC).search
+        self._tokenizer.islower = regex.compile(_LOWERCASE).match
         self._detokenizer = MosesDetokenizer(lang)
 
     def tokenize(self, line: str) -> str:

@@ -17,6 +17,7 @@ from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
+    "iwslt14": "cut the archive of IWSLT14 German-English into train, valid and test text",
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds and verify it",
