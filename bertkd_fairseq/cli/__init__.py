@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds and verify it",
+    "average": "average the parameters of several checkpoints",
     "compare": "score systems against the reference: BLEU, chrF, paired bootstrap",
     "curves": "plot training logs to PNG and CSV",
     "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",
