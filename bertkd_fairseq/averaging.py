@@ -39,15 +39,15 @@ def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
 
 
 def best_checkpoints(save_dir: Path) -> list[Path]:
-    """Return all that ``--keep-best-checkpoints`` has kept.
+    """Return all that ``--keep-best-checkpoints`` has kept: fairseq may keep fewer than it was told.
 
-    :raises CheckpointError: if there are fewer than two.
+    :raises CheckpointError: if there is none.
     """
     files = sorted(file for file, _ in _matches(save_dir, _BEST))
-    if len(files) < 2:
+    if not files:
         raise CheckpointError(
-            f"`{save_dir}` must hold at least 2 files checkpoint.best_*.pt, but holds {len(files)} "
-            "instead. Train with `--keep-best-checkpoints 5`."
+            f"`{save_dir}` must hold files checkpoint.best_*.pt, but there is none. "
+            "Train with `--keep-best-checkpoints 5`."
         )
     return files
 

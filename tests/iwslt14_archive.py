@@ -1,13 +1,17 @@
-"""A miniature of IWSLT14's ``de-en.tgz``: the same files, tags and XML around generated sentences."""
+"""A miniature of IWSLT14's ``de-en.tgz``: the same files, tags and XML around generated sentences.
+
+``python -m tests.iwslt14_archive FOLDER`` makes one, and says how to run the recipe on it.
+"""
 
 from __future__ import annotations
 
 import io
 import random
+import sys
 import tarfile
 from pathlib import Path
 
-from bertkd_fairseq.miniature import write_corpus
+from bertkd_fairseq.miniature import train_tiny_bert, write_corpus
 
 TESTS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
 LANGS = {"de": "src", "en": "tgt"}
@@ -90,3 +94,18 @@ def pack(path: Path, files: dict[str, str]) -> None:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+
+
+def main() -> None:
+    """Write ``FOLDER/de-en.tgz`` and a tiny BERT, and print how to run the recipe on them."""
+    folder = Path(sys.argv[1]).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = write_archive(folder / "de-en.tgz", num_train=600, num_test=12)
+    train_tiny_bert(sorted((folder / "de-en.tgz.text").glob("train.*")), folder / "bert")
+    print(f"SCALE=mini ARCHIVE={folder}/de-en.tgz BERT={folder}/bert", end=" ")
+    print(f'PAIRS="{" ".join(map(str, pairs))}" WORK={folder}/work', end=" ")
+    print("examples/iwslt14_deen/run_all.sh")
+
+
+if __name__ == "__main__":
+    main()

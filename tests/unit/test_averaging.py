@@ -84,14 +84,14 @@ def test_epochs_serve_where_there_are_no_updates(tmp_path: Path) -> None:
 
 def test_best_are_all_that_were_kept(tmp_path: Path) -> None:
     names = ["checkpoint.best_bleu_35.2701.pt", "checkpoint.best_bleu_9.1004.pt"]
-    touch(tmp_path, "checkpoint_best.pt", names[0])
+    touch(tmp_path, "checkpoint_best.pt")
     with pytest.raises(CheckpointError) as caught:
         best_checkpoints(tmp_path)
     assert str(caught.value) == (
-        f"`{tmp_path}` must hold at least 2 files checkpoint.best_*.pt, but holds 1 instead. "
+        f"`{tmp_path}` must hold files checkpoint.best_*.pt, but there is none. "
         "Train with `--keep-best-checkpoints 5`."
     )
-    touch(tmp_path, names[1])
+    touch(tmp_path, *reversed(names))
     assert [path.name for path in best_checkpoints(tmp_path)] == names
 
 
