@@ -61,6 +61,14 @@ def test_every_setting_is_the_command_lines(name: str, tmp_path: Path) -> None:
         assert found == {"different": [["common", "seed", 1, 2]], "missing": ["clip_norm"]}
 
 
+def test_scripts_pass_on_what_saves_memory_and_what_is_averaged(tmp_path: Path) -> None:
+    env = {"WORK": tmp_path / "work", "STUDENT_MAX_TOKENS": 3000, "STUDENT_UPDATE_FREQ": 2}
+    arguments = recorded("plain", tmp_path, **env, AVERAGE=5)
+    wanted = {"--max-tokens": "3000", "--update-freq": "2"}
+    wanted |= {"--keep-interval-updates": "5", "--keep-best-checkpoints": "5"}
+    assert {flag: arguments[arguments.index(flag) + 1] for flag in wanted} == wanted
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_first_losses_are_the_command_lines(
     name: str, tmp_path: Path, data_bin: Path, tiny_bert: Path, topk: Path
