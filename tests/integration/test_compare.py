@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bertkd_fairseq import cli
 from tests.conftest import BERTKD, run_command
 
 REFERENCE = ["A man, alone.", "Two dogs run in the snow.", "It's a T-shirt!"] * 3
@@ -69,3 +70,24 @@ def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
         "  3. `--system` must give each name once, but gives 'a' again.\n"
         "  4. `--system` must be NAME=FILE, but is 'z' instead.\n"
     )
+
+
+def test_text_is_tokenised_as_the_data_bin_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, words = "„Ja“ – sagte er.", "„ ja “ – sagte er ."
+    settings = {"format": 1, "source_lang": "en", "target_lang": "de", "lowercase": True}
+    for folder, line in (("references", raw), ("tokenized", words)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.de").write_text(f"{line}\n", "utf-8")
+    (tmp_path / "out").write_text(f"{raw}\n", "utf-8")
+    command = ["compare", "--data-bin", str(tmp_path), "--system", f"it={tmp_path}/out"]
+    scores = {}
+    for normalize in (False, True):
+        text = json.dumps({**settings, "normalize_punctuation": normalize})
+        (tmp_path / "bertkd.json").write_text(text)
+        file = tmp_path / "scores.json"
+        assert cli.main([*command, "--resamples", "10", "--json", str(file)]) == 0
+        scores[normalize] = json.loads(file.read_text())["scores"]["it"]["tokenized_bleu"]["score"]
+    capsys.readouterr()
+    assert scores[False] == pytest.approx(100) and scores[True] < 50
