@@ -28,6 +28,7 @@ setup(
         "fairseq-fixed>=0.12.3.1",
         "matplotlib",
         "numpy",
+        "regex",
         "sacrebleu>=2.4",
         "sacremoses",
         "subword-nmt",

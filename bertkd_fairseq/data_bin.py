@@ -90,6 +90,11 @@ class DataBin:
         return bool(self.settings["lowercase"])
 
     @property
+    def normalize(self) -> bool:
+        """Whether punctuation was normalised before tokenising."""
+        return bool(self.settings.get("normalize_punctuation", True))
+
+    @property
     def tokenizer_dir(self) -> Path:
         """Folder with the files of the teacher's tokenizer."""
         return self.path / "tokenizer"
@@ -130,6 +135,11 @@ def read_lines(path: str | Path) -> list[str]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"`{path}` must be readable text, but reading it gave: {reason}.") from None
+    return decode_lines(data, str(path))
+
+
+def decode_lines(data: bytes, name: str) -> list[str]:
+    """Return the lines of UTF-8 ``data`` as :func:`read_lines` does; ``name`` it in errors."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,7 +147,7 @@ def read_lines(path: str | Path) -> list[str]:
         start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         line = data.count(b"\n", 0, start) + 1
         raise DataError(
-            f"`{path}` must be UTF-8, but line {line} holds byte 0x{data[start]:02x} instead. "
+            f"`{name}` must be UTF-8, but line {line} holds byte 0x{data[start]:02x} instead. "
             "Convert the file, for instance with `iconv -t UTF-8`."
         ) from None
     lines = text.split("\n")

@@ -13,8 +13,6 @@ import json
 import logging
 import math
 import operator
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +39,7 @@ from bertkd_fairseq.data_bin import (
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
+from bertkd_fairseq.new_folder import dest_problems, move_into_place, partial_of
 from bertkd_fairseq.segment import WordPieceSegmenter
 
 log = logging.getLogger(__name__)
@@ -62,6 +61,7 @@ class Preparation:
     dest: Path
     rules: CleaningRules = field(default_factory=CleaningRules)
     lowercase: bool = False
+    normalize: bool = True
     workers: int = 1
     force: bool = False
 
@@ -80,9 +80,7 @@ def prepare(job: Preparation) -> dict[str, Any]:
     started = time.monotonic()
     raise_all(_wrong_options(job))
     raw, tokenizer = _read_inputs(job)
-    partial = job.dest.with_name(job.dest.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = partial_of(job.dest)
     tokenizer.save_pretrained(partial / "tokenizer")
     segmenter = WordPieceSegmenter(partial / "tokenizer")
     seconds = {"read": time.monotonic() - started}
@@ -104,7 +102,7 @@ def prepare(job: Preparation) -> dict[str, Any]:
     settings = _settings(job, tokenizer, partial, splits, dictionary)
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
-    _move_into_place(partial, job.dest)
+    move_into_place(partial, job.dest)
     seconds["verify and write"] = time.monotonic() - started - sum(seconds.values())
     return {**settings, "seconds": {step: round(s, 1) for step, s in seconds.items()}}
 
@@ -125,19 +123,7 @@ def _wrong_options(job: Preparation) -> list[str]:
         errors.append(must_be("--max-ratio", "at least 1", job.rules.max_ratio))
     if job.workers < 1:
         errors.append(must_be("--workers", "at least 1", job.workers))
-    return errors + _wrong_dest(job)
-
-
-def _wrong_dest(job: Preparation) -> list[str]:
-    if (job.dest / SETTINGS_FILE).is_file():
-        if job.force:
-            return []
-        return [f"`--dest` holds a complete data-bin: {job.dest}. Use --force to replace it."]
-    if job.dest.exists() and (not job.dest.is_dir() or any(job.dest.iterdir())):
-        # Not ours, so --force doesn't delete it either.
-        seen = "a folder with other files" if job.dest.is_dir() else "a file"
-        return [must_be("--dest", "a new or empty folder", f"{seen} ({job.dest})")]
-    return []
+    return errors + dest_problems(job.dest, SETTINGS_FILE, "data-bin", job.force)
 
 
 def _input_file(prefix: str, lang: str) -> Path:
@@ -229,8 +215,9 @@ def _prepare_split(
     log.info("%s: %d pairs", split, len(raw[0]))
     text = [[without_control_characters(line) for line in side] for side in raw]
     changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
+    how = {"lowercase": job.lowercase, "normalize": job.normalize}
     tokens = [
-        tokenize_lines(side, lang, lowercase=job.lowercase, workers=job.workers)
+        tokenize_lines(side, lang, **how, workers=job.workers)
         for side, lang in zip(text, job.langs, strict=True)
     ]
     kept, dropped = _clean(job, split, tokens)
@@ -340,6 +327,7 @@ def _settings(
         "source_lang": job.source_lang,
         "target_lang": job.target_lang,
         "lowercase": job.lowercase,
+        "normalize_punctuation": job.normalize,
         "cleaning": asdict(job.rules),
         "tokenizer": {
             "name": job.tokenizer,
@@ -362,12 +350,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _move_into_place(partial: Path, dest: Path) -> None:
-    old = dest.with_name(dest.name + ".old")
-    if dest.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(dest, old)
-    os.replace(partial, dest)
-    shutil.rmtree(old, ignore_errors=True)

@@ -47,6 +47,9 @@ command -v fairseq-train >/dev/null ||
     fail "fairseq-train isn't on the PATH. Activate the environment that \`make install\` made."
 USER_DIR=$(bertkd user-dir) || fail "bertkd can't run here: \`bertkd doctor\` tells why."
 
+[[ $AVERAGE =~ ^(0|[2-9]|[1-9][0-9]+)$ ]] ||
+    fail "\`AVERAGE\` must be 0 or a number of checkpoints from 2 on, but is $AVERAGE instead."
+
 DATA_BIN=$WORK/data-bin
 TOPK=$WORK/topk
 
@@ -67,6 +70,8 @@ STUDENT=(
     --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
     --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY"
     --validate-interval 100000 --save-interval 100000 --no-epoch-checkpoints
-    --keep-interval-updates 1 --required-batch-size-multiple 1
+    --keep-interval-updates "$((AVERAGE > 1 ? AVERAGE : 1))" --required-batch-size-multiple 1
     --log-format simple --log-interval "$LOG_EVERY"
 )
+((STUDENT_UPDATE_FREQ == 1)) || STUDENT+=(--update-freq "$STUDENT_UPDATE_FREQ")
+((AVERAGE == 0)) || STUDENT+=(--keep-best-checkpoints "$AVERAGE")

@@ -17,9 +17,11 @@ from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
+    "iwslt14": "cut the archive of IWSLT14 German-English into train, valid and test text",
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds and verify it",
+    "average": "average the parameters of several checkpoints",
     "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",
     "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",

@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
     lang = args.target_lang or (
         data_bin.target_lang if data_bin else Path(args.reference).suffix.removeprefix(".")
     )
-    moses = MosesText(lang, lowercase=lowercase)
+    normalize = data_bin is None or data_bin.normalize
+    moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
     path, texts = _read_texts(args, data_bin, moses)
     systems = _read_systems(files, len(texts.reference), moses)
     comparison = compare_systems(

@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--valid", required=True, metavar="PREFIX", help="validation pairs")
     text.add_argument("--test", metavar="PREFIX", help="test pairs")
     text.add_argument("--lowercase", action="store_true", help="lowercase both languages")
+    text.add_argument(
+        "--keep-punctuation",
+        action="store_true",
+        help="don't normalise quotes, dashes and so on before tokenising",
+    )
     cleaning = parser.add_argument_group("cleaning of training pairs, in Moses tokens")
     cleaning.add_argument("--min-length", type=int, default=rules.min_length, help="shortest side")
     cleaning.add_argument("--max-length", type=int, default=rules.max_length, help="longest side")
@@ -63,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             dest=args.dest.absolute(),
             rules=CleaningRules(args.min_length, args.max_length, args.max_ratio),
             lowercase=args.lowercase,
+            normalize=not args.keep_punctuation,
             workers=args.workers,
             force=args.force,
         )

@@ -83,7 +83,8 @@ class BertKDMoses:
     @cached_property
     def _source(self) -> MosesText:
         lang = self._cfg.source_lang or self._data_bin.source_lang
-        return MosesText(lang, lowercase=self._data_bin.lowercase)
+        data_bin = self._data_bin
+        return MosesText(lang, lowercase=data_bin.lowercase, normalize=data_bin.normalize)
 
     @cached_property
     def _target(self) -> MosesText:

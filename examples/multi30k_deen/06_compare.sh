@@ -3,18 +3,39 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
-for name in plain distilled; do
-    # Without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
-    stage "generate_$name" fairseq-generate "$DATA_BIN" --user-dir "$USER_DIR" \
-        --path "$WORK/$name/checkpoint_best.pt" --gen-subset test --results-path "$WORK/$name" \
-        --beam "$BEAM" --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B" \
-        --max-tokens 8000 --required-batch-size-multiple 1 \
-        --bpe bert_wordpiece --tokenizer bertkd_moses
+# translate SUFFIX CHECKPOINT BEAM: both students, and their scores, in files of that suffix.
+translate() {
+    local suffix=$1 checkpoint=$2 beam=$3 name
+    for name in plain distilled; do
+        # Without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
+        stage "generate_$name$suffix" fairseq-generate "$DATA_BIN" --user-dir "$USER_DIR" \
+            --path "$WORK/$name/$checkpoint" --gen-subset test --results-path "$WORK/$name$suffix" \
+            --beam "$beam" --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B" \
+            --max-tokens 8000 --required-batch-size-multiple 1 \
+            --bpe bert_wordpiece --tokenizer bertkd_moses
+    done
+    stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \
+        --system plain="$WORK/plain$suffix/generate-test.txt" \
+        --system distilled="$WORK/distilled$suffix/generate-test.txt" --force \
+        --json "$WORK/scores$suffix.json" --html "$WORK/compare$suffix.html"
+}
+
+translate "" checkpoint_best.pt "$BEAM"
+for beam in $MORE_BEAMS; do
+    translate ".beam$beam" checkpoint_best.pt "$beam"
 done
-stage compare bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \
-    --system plain="$WORK/plain/generate-test.txt" \
-    --system distilled="$WORK/distilled/generate-test.txt" --force \
-    --json "$WORK/scores.json" --html "$WORK/compare.html"
+((AVERAGE == 0)) || for which in last best; do
+    count=$([[ $which == best ]] || echo "$AVERAGE")
+    for name in plain distilled; do
+        # shellcheck disable=SC2086
+        stage "average_${which}_$name" bertkd average --save-dir "$WORK/$name" --$which $count \
+            --output "$WORK/$name/average_$which.pt" --force
+    done
+    translate ".average_$which" "average_$which.pt" "$BEAM"
+done
 stage curves bertkd curves --force --dest "$WORK/curves.png" --run plain="$WORK/logs/plain.log" \
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
-sed -n '/^system /,$p' "$WORK/logs/compare.log"
+for log in "$WORK"/logs/compare.*log; do
+    [[ $log == "$WORK/logs/compare.log" ]] || printf '\n%s\n' "${log##*/compare.}"
+    sed -n '/^system /,$p' "$log"
+done

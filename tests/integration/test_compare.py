@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sacrebleu
 
+from bertkd_fairseq import cli
 from tests.conftest import BERTKD, CHECKOUT, run_command
 
 DATA = CHECKOUT / "tests" / "data" / "compare"
@@ -170,3 +171,25 @@ def test_buckets_that_are_none(files: Path, buckets: str) -> None:
         f"error: `--buckets` must be rising whole numbers with commas between, but is {buckets!r} "
         "instead.\n",
     )
+
+
+def test_text_is_tokenised_as_the_data_bin_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, words = "„Ja“ – sagte er.", "„ ja “ – sagte er ."
+    settings = {"format": 1, "source_lang": "en", "target_lang": "de", "lowercase": True}
+    for folder, line in (("references", raw), ("tokenized", words)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.de").write_text(f"{line}\n", "utf-8")
+        (tmp_path / folder / "test.en").write_text("Yes, he said.\n", "utf-8")
+    (tmp_path / "out").write_text(f"{raw}\n", "utf-8")
+    command = ["compare", "--data-bin", str(tmp_path), "--system", f"it={tmp_path}/out"]
+    scores = {}
+    for normalize in (False, True):
+        text = json.dumps({**settings, "normalize_punctuation": normalize})
+        (tmp_path / "bertkd.json").write_text(text)
+        file = tmp_path / f"scores.{normalize}.json"
+        assert cli.main([*command, "--resamples", "10", "--json", str(file)]) == 0
+        scores[normalize] = json.loads(file.read_text())["scores"]["it"]["tokenized_bleu"]["score"]
+    capsys.readouterr()
+    assert scores[False] == pytest.approx(100) and scores[True] < 50

@@ -115,6 +115,7 @@ def test_settings_and_report(prepared: Path, corpus: Path, tiny_bert: Path) -> N
     assert (splits["test"]["kept"], splits["test"]["dropped"]) == (2, {})
     coverage = settings["dictionary"]["coverage"]["joined"]
     assert 0 < coverage["unknown_types"] < coverage["types"]
+    assert settings["normalize_punctuation"] is True
     assert settings["cleaning"] == {"min_length": 1, "max_length": 175, "max_ratio": 1.5}
     assert settings["inputs"][0] == {
         "file": str(corpus / "train.de"),
@@ -245,6 +246,23 @@ def test_fairseq_finds_languages_and_tokenizer_in_the_data_bin(
     assert text == 'ein t-shirt, "größe" da.'
     segmenter = WordPieceSegmenter(prepared / "tokenizer")
     assert symbols == segmenter.segment(words)
+
+
+def test_punctuation_is_treated_as_the_data_bin_was(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    from bertkd_fairseq import compat
+
+    compat.apply()
+    from bertkd_fairseq.data.encoders import BertKDMoses
+
+    settings = {"format": 1, "source_lang": "de", "target_lang": "en", "lowercase": True}
+    cfg = Namespace(data_bin=str(tmp_path), source_lang=None, target_lang=None)
+    wanted = {None: '" ja "', True: '" ja "', False: "„ ja “"}  # None: before it was recorded
+    for normalize, tokens in wanted.items():
+        known = {} if normalize is None else {"normalize_punctuation": normalize}
+        (tmp_path / "bertkd.json").write_text(json.dumps({**settings, **known}))
+        assert BertKDMoses(cfg).encode("„Ja“") == tokens
 
 
 def test_eval_bleu_detokenizer_needs_no_data_bin() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +32,41 @@ from bertkd_fairseq.moses import (
 )
 def test_tokens(lang: str, raw: str, tokens: str) -> None:
     assert MosesText(lang).tokenize(raw) == tokens
+
+
+# Made by tests/make_moses_lines.py: language, raw line, what Moses' own tokenizer.perl gives.
+PERL = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "moses_lines.jsonl").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize(("lang", "raw", "tokens"), PERL)
+def test_hard_lines_as_the_perl_script(lang: str, raw: str, tokens: str) -> None:
+    assert MosesText(lang, normalize=False).tokenize(raw) == tokens
+    assert tokenize_lines([raw], lang, normalize=False, lowercase=True) == [tokens.lower()]
+
+
+@pytest.mark.parametrize(("lang", "raw", "tokens"), PERL)
+def test_hard_lines_come_back_from_their_tokens(lang: str, raw: str, tokens: str) -> None:
+    text = MosesText(lang).detokenize(tokens)
+    assert text.replace(" ", "") == "".join(raw.split())
+    if tokens.endswith(" .") and not raw.endswith((" .", "\u00a0.")):
+        assert text.endswith(raw.split()[-1][-2:])  # the last period is back at its word
+
+
+@given(line=st.text(alphabet=st.sampled_from("aB1.,'’\"-&|<> \u00a0漢ß"), max_size=30))
+def test_tokenizing_loses_and_adds_nothing_but_spaces(line: str) -> None:
+    for lang in ("de", "en"):
+        tokens = MosesText(lang, normalize=False).tokenize(line)
+        assert tokens.replace(" ", "") == "".join(line.split())
+        assert tokens == " ".join(tokens.split())
+
+
+def test_punctuation_is_normalised_unless_told_otherwise() -> None:
+    raw = "„Ja“ – nein…"
+    assert MosesText("de").tokenize(raw) == '" Ja " - nein ...'
+    assert MosesText("de", normalize=False).tokenize(raw) == "„ Ja “ – nein …"
 
 
 def test_lowercase() -> None:

@@ -1,0 +1,138 @@
+"""The mean of the parameters of several checkpoints of one training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bertkd_fairseq import compat
+from bertkd_fairseq.compat import CheckpointError
+from bertkd_fairseq.errors import must_be, raise_all
+
+_BY_UPDATE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+_BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
+_BEST = re.compile(r"checkpoint\.best_.+_\d+\.\d+\.pt")
+_SHOWN = 3
+
+
+def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
+    """Return the last ``count`` checkpoints by update or, where none is so named, by epoch.
+
+    :raises CheckpointError: if there are fewer.
+    """
+    for pattern in (_BY_UPDATE, _BY_EPOCH):
+        numbered = [(int(m[1]), file) for file, m in _matches(save_dir, pattern)]
+        if numbered:
+            break
+    if len(numbered) < count:
+        raise CheckpointError(
+            f"`{save_dir}` must hold at least {count} checkpoints by update or by epoch, but holds "
+            f"{len(numbered)} instead. Train with `--save-interval-updates` and "
+            f"`--keep-interval-updates {count}`."
+        )
+    return [file for _, file in sorted(numbered)[-count:]]
+
+
+def best_checkpoints(save_dir: Path) -> list[Path]:
+    """Return all that ``--keep-best-checkpoints`` has kept: fairseq may keep fewer than it was told.
+
+    :raises CheckpointError: if there is none.
+    """
+    files = sorted(file for file, _ in _matches(save_dir, _BEST))
+    if not files:
+        raise CheckpointError(
+            f"`{save_dir}` must hold files checkpoint.best_*.pt, but there is none. "
+            "Train with `--keep-best-checkpoints 5`."
+        )
+    return files
+
+
+def _matches(save_dir: Path, pattern: re.Pattern[str]) -> list[tuple[Path, re.Match[str]]]:
+    files = save_dir.iterdir() if save_dir.is_dir() else ()
+    return [(file, match) for file in files if (match := pattern.fullmatch(file.name))]
+
+
+def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the last checkpoint with the mean of the parameters of all, summed in float64.
+
+    Half-precision parameters come out in float32. What isn't a floating-point number must be equal
+    in all. The optimizer's state isn't an average's and stays behind.
+
+    :raises CheckpointError: for files that can't be read safely or whose parameters differ.
+    """
+    sums: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    for path in paths:
+        state = load_checkpoint(path)
+        model = state["model"]
+        if not sums:
+            dtypes = {name: value.dtype for name, value in model.items()}
+            sums = {name: _summand(value) for name, value in model.items()}
+            continue
+        raise_all(_differences(paths[0], sums, path, model), CheckpointError)
+        for name, value in model.items():
+            if value.is_floating_point():
+                sums[name] += _summand(value)
+    state["model"] = {name: _mean(total, len(paths), dtypes[name]) for name, total in sums.items()}
+    state["last_optimizer_state"] = None
+    state["averaged"] = [path.name for path in paths]
+    return state
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a fairseq checkpoint holds, read without running code.
+
+    :raises CheckpointError: if it can't be read, or holds no model.
+    """
+    compat.apply()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(
+            f"`{path}` must be a checkpoint, but reading it gave: {reason}."
+        ) from None
+    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+        raise CheckpointError(must_be(str(path), "a checkpoint of fairseq", "something else"))
+    return state
+
+
+def _summand(value: Tensor) -> Tensor:
+    return value.to(torch.float64, copy=True) if value.is_floating_point() else value
+
+
+def _mean(total: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    if not dtype.is_floating_point:
+        return total
+    half = dtype in (torch.float16, torch.bfloat16)
+    return (total / count).to(torch.float32 if half else dtype)
+
+
+def _differences(
+    first: Path, sums: Mapping[str, Tensor], path: Path, model: Mapping[str, Tensor]
+) -> list[str]:
+    """Return what keeps the parameters of two checkpoints from being averaged."""
+    if sums.keys() != model.keys():
+        names = sorted(sums.keys() ^ model.keys())
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        return [f"`{path}` must have the parameters of {first}, but only one has {shown}."]
+    return [
+        must_be(f"{path}: {name}", f"as in {first}", _difference(total, model[name]))
+        for name, total in sums.items()
+        if _difference(total, model[name])
+    ][:_SHOWN]
+
+
+def _difference(total: Tensor, value: Tensor) -> str:
+    if total.shape != value.shape:
+        return f"of shape {tuple(value.shape)}, not {tuple(total.shape)},"
+    if value.is_floating_point() != total.is_floating_point():
+        return f"of type {value.dtype}"
+    if not value.is_floating_point() and not torch.equal(total, value):
+        return "another whole number"
+    return ""
