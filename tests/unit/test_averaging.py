@@ -156,7 +156,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(["mean of", *used, f"in {output}"])
     assert run(capsys, *command) == (0, f"{text}\n", "")
     assert torch.load(output, weights_only=True)["model"]["w"].tolist() == [250.0]
-        message = f"error: `{output}` exists already. Use another name, or --force to replace it.\n"
+    message = f"error: `{output}` exists already. Use another name, or --force to replace it.\n"
     assert run(capsys, *command) == (2, "", message)
     assert run(capsys, *command, "--force")[0] == 0
     assert not list(tmp_path.glob("*.partial"))
