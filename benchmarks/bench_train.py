@@ -1,0 +1,109 @@
+"""What distillation costs in training: whole updates of a student, batches read and collated, against plain ones.
+
+    python benchmarks/bench_train.py DATA_BIN TOPK
+
+The student of examples/multi30k_deen, trained by fairseq's own trainer, every way on the same sentences in turn:
+plain (fairseq's criterion), distilled, and distilled with SimCut or R-Drop, which ask the student twice. A ratio is
+the median over updates. Where other work shares the machine, OMP_NUM_THREADS=1 and `--clock cpu` are steadier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+DISTILLED = ["--criterion", "bert_kd_label_smoothed_cross_entropy", "--kd-temperature", "1"]
+WAYS = {
+    "plain": ["--criterion", "label_smoothed_cross_entropy"],
+    "distilled": DISTILLED,
+    "distilled + SimCut": [*DISTILLED, "--simcut-alpha", "3"],
+    "distilled + R-Drop": [*DISTILLED, "--rdrop-alpha", "5"],
+}
+USER_DIR = Path(__file__).resolve().parent.parent / "bertkd_fairseq"
+STUDENT = (
+    "--task translation_bert_kd --arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.3 "
+    "--encoder-layers 3 --encoder-embed-dim 256 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 "
+    "--decoder-layers 3 --decoder-embed-dim 256 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 "
+    "--label-smoothing 0.1 --optimizer adam --lr 1e-4 --max-tokens 4096 --num-workers 0 --seed 1 --no-save"
+)
+
+
+class Training:
+    """fairseq's trainer of one way, asked for an update at a time."""
+
+    def __init__(self, way: str, args: argparse.Namespace) -> None:
+        from fairseq import options, tasks, utils
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+        from fairseq.trainer import Trainer
+
+        argv = [str(args.data_bin), "--user-dir", str(USER_DIR), *STUDENT.split(), *WAYS[way]]
+        argv += ["--teacher-topk", str(args.topk)] if way != "plain" else []
+        argv += ["--autocast-bf16"] if args.bf16 else []
+        argv += ["--cpu"] if args.device == "cpu" else []
+        parser = options.get_training_parser()
+        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, argv))
+        utils.import_user_module(cfg.common)
+        task = tasks.setup_task(cfg.task)
+        model, criterion = task.build_model(cfg.model), task.build_criterion(cfg.criterion)
+        task.load_dataset("train")
+        self.trainer: Any = Trainer(cfg, task, model, criterion)
+        self.batches: Iterator[Any] = self.trainer.get_train_iterator(1).next_epoch_itr()
+        self.trainer.begin_epoch(1)
+
+    def update(self) -> None:
+        """Read a batch and take one update."""
+        self.trainer.train_step([next(self.batches)])
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Print the table and, with ``--json``, write it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_bin", type=Path)
+    parser.add_argument("topk", type=Path)
+    parser.add_argument("--updates", type=int, default=30)
+    parser.add_argument("--bf16", action="store_true", help="as with --autocast-bf16")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
+    clock = CLOCKS[args.clock]
+    trainings = {way: Training(way, args) for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for update in range(args.updates + 2):
+        for way, training in trainings.items():
+            start = clock()
+            training.update()
+            if update >= 2:  # the first ones allocate
+                seconds[way].append(clock() - start)
+    precision = "bf16" if args.bf16 else "fp32"
+    print(
+        f"{args.updates} updates, {precision}, {torch.get_num_threads()} threads, {args.clock} clock"
+    )
+    print(f"{'':<22}{'seconds an update':>18}{'to plain':>10}")
+    ratios = {}
+    for way, values in seconds.items():
+        each = [mine / plain for mine, plain in zip(values, seconds["plain"], strict=True)]
+        ratios[way] = statistics.median(each)
+        print(f"{way:<22}{statistics.median(values):>18.3f}{ratios[way]:>10.3f}")
+    if args.json:
+        args.json.write_text(json.dumps({"seconds": seconds, "ratios": ratios}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
