@@ -6,8 +6,8 @@
 (b) plain KD: the same, and the distillation term written straight from its definition beside it;
 (c) ours: `bert_kd_loss`, both terms at once.
 
-Seconds are medians of `--repeats` passes, taken in turn; memory is the peak beyond the logits, their gradient
-included. Where other work shares the machine, OMP_NUM_THREADS=1 and `--clock cpu` give steadier ratios.
+Seconds are medians of `--repeats` passes, taken in turn; memory is the median peak of three, beyond the logits, their
+gradient included. Where other work shares the machine, OMP_NUM_THREADS=1 and `--clock cpu` give steadier ratios.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ def _status(name: str) -> int:
 
 def measure(batch: Batch, repeats: int, clock: Callable[[], float]) -> dict[str, dict[str, float]]:
     """Return median seconds and peak MiB of every way."""
-    peaks = {name: peak_mib(way, batch) for name, way in WAYS.items()}
+    peaks = {
+        name: statistics.median([peak_mib(way, batch) for _ in range(4)][1:])  # the first warms up
+        for name, way in WAYS.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(repeats):
         for name, way in WAYS.items():

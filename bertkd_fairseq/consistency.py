@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bertkd_fairseq.errors import ConfigurationError
+
 
 def kl_divergence(logits: Tensor, other: Tensor, kept: Tensor) -> Tensor:
     """Return ``KL(softmax(logits) || softmax(other))``, summed over rows where ``kept``, in nats.
@@ -40,6 +42,8 @@ def token_cutoff(model: nn.Module, probability: float) -> Iterator[None]:
     """Within the context, set the embedding of each token to zero with ``probability``, source and target input alike.
 
     Works on the modules named ``embed_tokens``, as fairseq's encoders and decoders have.
+
+    :raises ConfigurationError: if the model has none.
     """
 
     def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -47,6 +51,10 @@ def token_cutoff(model: nn.Module, probability: float) -> Iterator[None]:
         return output * stays.unsqueeze(-1).to(output.dtype)
 
     embeddings = {module for name, module in model.named_modules() if _is_embedding(name)}
+    if not embeddings:
+        raise ConfigurationError(
+            "--simcut-alpha needs a student with `embed_tokens`, which this architecture has not. Use --rdrop-alpha."
+        )
     handles = [module.register_forward_hook(cut) for module in embeddings]
     try:
         yield

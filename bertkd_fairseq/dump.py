@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.masking import rotating_masks
 from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
 from bertkd_fairseq.topk_store import TopKRows
@@ -79,7 +80,10 @@ class TeacherDump:
 
     @torch.inference_mode()
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
-        """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress."""
+        """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress.
+
+        :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
+        """
         targets = [self.target_of(sentence) for sentence in sentences]
         ends = np.cumsum([len(target) for target in targets])
         rows = TopKRows.without_teacher(int(ends[-1]), self.topk)
@@ -90,6 +94,11 @@ class TeacherDump:
         ]
         for batch in token_batches(copies, self.max_tokens):
             answer = self._ask(batch)
+            if np.isnan(answer.log_tail).any():
+                raise DataError(
+                    "the teacher's logits must be finite, but some are not. "
+                    "Use --precision bf16 or fp32; if that doesn't help, train the teacher anew."
+                )
             rows.put(np.concatenate([copy.rows for copy in batch]), answer)
             on_tokens(len(answer.ids))
         return rows

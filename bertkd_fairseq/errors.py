@@ -49,7 +49,9 @@ def raise_all(errors: Iterable[str], kind: type[BertKDError] = ConfigurationErro
 
 def report(error: BertKDError) -> int:
     """Print ``error`` to stderr as one message and return the exit code that goes with it."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    # Not print, which fairseq silences in all processes but the first.
+    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.flush()
     return EXIT_CODE
 
 

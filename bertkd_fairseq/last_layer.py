@@ -29,9 +29,9 @@ def last_layer_at(layer: Any, hidden: Tensor, attended: Tensor, wanted: Tensor) 
         size = (attention.num_attention_heads, attention.attention_head_size)
         return states.unflatten(2, size).transpose(1, 2)  # (N, heads, ..., H / heads)
 
-    queries = heads(attention.query(asking))
+    # Scaled before the product, which float16 might not hold otherwise.
+    queries = heads(attention.query(asking)) * attention.attention_head_size**-0.5
     scores = queries @ heads(attention.key(hidden)).transpose(2, 3)  # (N, heads, W, S)
-    scores = scores * attention.attention_head_size**-0.5
     scores = scores.masked_fill(~attended[:, None, None, :], torch.finfo(scores.dtype).min)
     weights = functional.dropout(scores.softmax(3), attention.dropout.p, layer.training)
     context = (weights @ heads(attention.value(hidden))).transpose(1, 2).flatten(2)  # (N, W, H)

@@ -49,7 +49,7 @@ whole distribution (arXiv 2503.16870)"
     add("--targets", choices=TARGETS, default=TOPK, help=kinds)
     draws = "draws per token with --targets sampled; 50 if not given"
     add("--num-samples", type=int, default=None, help=draws)
-    add("--seed", type=int, default=1, help="of the draws")
+    add("--seed", type=int, default=None, help="of the draws; 1 if not given")
     add("--split", default="train", help="split to dump")
     masks = "masked copies of a pair, each masks one position in so many"
     add("--num-masks", type=int, default=NUM_MASKS, help=masks)
@@ -125,10 +125,12 @@ def _check_options(args: argparse.Namespace) -> None:
         for name, value in values.items()
         if value is not None and value < 1
     ]
-    other = "num_samples" if args.targets == TOPK else "topk"
-    if values[other] is not None:
-        option = f"--{other.replace('_', '-')}"
-        problems.append(f"{option} has no meaning with --targets {args.targets}. Leave it out.")
+    if args.seed is not None and args.seed < 0:
+        problems.append(must_be("--seed", "at least 0", args.seed))
+    for name in ("num_samples", "seed") if args.targets == TOPK else ("topk",):
+        if getattr(args, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            problems.append(f"{option} has no meaning with --targets {args.targets}. Leave it out.")
     if not 0 <= args.shard_id < max(args.num_shards, 1):
         problems.append(must_be("--shard-id", f"from 0 to {args.num_shards - 1}", args.shard_id))
     if args.force and args.num_shards > 1:
@@ -140,6 +142,8 @@ def _check_options(args: argparse.Namespace) -> None:
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
     """Set the options whose default depends on others or on the device (measured in docs/dump.md)."""
     args.topk = args.num_samples or 50 if args.targets == SAMPLED else args.topk or 8
+    if args.targets == SAMPLED and args.seed is None:
+        args.seed = 1
     on_cpu = device_type == "cpu"
     args.max_tokens = args.max_tokens or (2048 if on_cpu else 16384)
     args.blocks_in_hand = args.blocks_in_hand or (1 if on_cpu else 2)
@@ -155,7 +159,7 @@ def _load(args: argparse.Namespace) -> DumpJob:
         precision=args.precision,
         max_tokens=args.max_tokens,
         cut_sources=args.on_too_long != "no-teacher",
-        seed=args.seed if args.targets == SAMPLED else None,
+        seed=args.seed,
     )
     job = DumpJob(args.path, args.data_bin, settings)
     fitted = job.fitted()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import torch
-from fairseq import utils
 from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
@@ -19,6 +18,11 @@ from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
 
 EOS_TARGETS = ("same", "hard")
+
+_WATCHED = (
+    *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
+    *("tokens_with_rows", "consistency_loss"),
+)
 
 
 @dataclass
@@ -219,23 +223,28 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.
         """
         super().reduce_metrics(logging_outputs)
-
-        def total(name: str) -> float:
-            return float(utils.item(sum(output.get(name, 0) for output in logging_outputs)))
+        if not any(name in output for output in logging_outputs for name in _WATCHED[-2:]):
+            return
+        sums = [sum(output.get(name, 0) for output in logging_outputs) for name in _WATCHED]
+        tensors = [value for value in sums if torch.is_tensor(value)]
+        device = tensors[0].device if tensors else None
+        # All in one transfer: a GPU has to be waited for every time.
+        values = torch.stack([torch.as_tensor(value, device=device).double() for value in sums])
+        total = dict(zip(_WATCHED, values.tolist(), strict=True))
 
         def log(name: str, value: float, count: str, scale: float) -> None:
-            if total(count) > 0:
-                metrics.log_scalar(name, scale * value / total(count), total(count), round=3)
+            if total[count] > 0:
+                metrics.log_scalar(name, scale * value / total[count], total[count], round=3)
 
         bits = 1 / math.log(2)
-        log("kd_loss", total("kd_loss"), "teacher_tokens", bits)
-        log("teacher_mass", total("teacher_mass"), "teacher_tokens", 100)
-        log("teacher_agreement", total("teacher_agreement"), "teacher_tokens", 100)
-        missing = total("tokens_with_rows") - total("teacher_tokens")
+        log("kd_loss", total["kd_loss"], "teacher_tokens", bits)
+        log("teacher_mass", total["teacher_mass"], "teacher_tokens", 100)
+        log("teacher_agreement", total["teacher_agreement"], "teacher_tokens", 100)
+        missing = total["tokens_with_rows"] - total["teacher_tokens"]
         log("without_teacher", missing, "tokens_with_rows", 100)
-        log("kd_alpha", total("kd_alpha"), "tokens_with_rows", 1)
+        log("kd_alpha", total["kd_alpha"], "tokens_with_rows", 1)
         if any("consistency_loss" in output for output in logging_outputs):
-            log("consistency_loss", total("consistency_loss"), "ntokens", bits)
+            log("consistency_loss", total["consistency_loss"], "ntokens", bits)
 
 
 def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:

@@ -14,7 +14,7 @@ from bertkd_fairseq.data.alignment import data_hashes, pair_checksums
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, must_be
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
-from bertkd_fairseq.topk_store import SAMPLED, TOPK
+from bertkd_fairseq.topk_store import SAMPLED
 
 if TYPE_CHECKING:
     import torch
@@ -89,10 +89,9 @@ class DumpJob:
     def plan(self, device_type: str) -> dict[str, Any]:
         """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
         settings, task = self.settings, self.task
-        sampled = settings.seed is not None
+        sampled = {} if settings.seed is None else {"targets": SAMPLED, "seed": settings.seed}
         return {
-            "targets": SAMPLED if sampled else TOPK,
-            **({"seed": settings.seed} if sampled else {}),
+            **sampled,
             "split": settings.split,
             "source_lang": task.cfg.source_lang,
             "target_lang": task.cfg.target_lang,

@@ -11,6 +11,16 @@ from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 from bertkd_fairseq.topk_store import TopKStore
 
 
+def add_no_teacher(sample: dict[str, Any]) -> None:
+    """Add rows to a batch that say: no teacher for any token."""
+    target = sample["target"]  # (N, T)
+    sample["teacher_ids"] = target.new_zeros((*target.shape, 1))
+    sample["teacher_logprobs"] = torch.full(
+        (*target.shape, 1), float("-inf"), dtype=torch.float16, device=target.device
+    )
+    sample["teacher_log_tail"] = torch.zeros_like(target, dtype=torch.float16)
+
+
 class TeacherTopKDataset(BaseWrapperDataset):
     """Add the teacher's rows to the batches of a :class:`LanguagePairDataset`.
 

@@ -126,6 +126,13 @@ class BertCMLMTeacher(BaseFairseqModel):
 
     padding_idx = 1
 
+    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
+        """Accept checkpoints whose last layer still has its place among the others."""
+        super().upgrade_state_dict_named(state_dict, name)
+        old = f"bert.encoder.layer.{len(self.bert.encoder.layer)}."
+        for key in [key for key in state_dict if key.startswith(old)]:
+            state_dict[f"last_layer.{key.removeprefix(old)}"] = state_dict.pop(key)
+
     def max_positions(self) -> int:
         """Return BERT's position limit: 1 + source + target tokens."""
         return int(self.bert.config.max_position_embeddings)

@@ -11,7 +11,7 @@ from fairseq.utils import split_paths
 from bertkd_fairseq import autocast
 from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import alpha_schedule
 from bertkd_fairseq.data.alignment import data_hashes, mismatches
-from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
+from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset, add_no_teacher
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.topk_store import TopKStore
 
@@ -55,12 +55,19 @@ class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
         criterion: Any,
         optimizer: Any,
         update_num: int,
-        **kwargs: Any,
+        ignore_grad: bool = False,
     ) -> Any:
-        """As in fairseq, after telling the criterion the update: its alpha may have a schedule."""
+        """As in fairseq, after telling the criterion the update: its alpha may have a schedule.
+
+        A process that has run out of batches repeats one without its gradient to stay in step with the others; fairseq
+        may take one of validation, which has no rows.
+        """
         if self.distillation is not None:
             criterion.set_num_updates(update_num)
-        return super().train_step(sample, model, criterion, optimizer, update_num, **kwargs)
+            if ignore_grad and self.cfg.teacher_topk is not None and "teacher_ids" not in sample:
+                sample = {**sample}
+                add_no_teacher(sample)
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.data_bin import read_binarized
+from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train_command
 
@@ -110,6 +111,19 @@ def test_two_processes_equal_one_with_update_freq(
         tmp_path / "two" / "checkpoint_best.pt",
     ]
     run_command([*generate, "--user-dir", USER_DIR, "--max-len-b", 20])
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_a_process_that_runs_out_of_batches_stays_in_step(
+    tmp_path: Path, data_bin: Path, topk: Path, alpha: float
+) -> None:
+    """fairseq lets it repeat a batch, after a validation one of those, which has no teacher."""
+    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--kd-alpha", alpha, "--max-epoch", 1)
+    odd = ("--batch-size", 200, "--max-tokens", 100_000, "--save-dir", tmp_path)
+    lines = logged(run_command(torchrun(2, train_command(data_bin, *options, *odd))).stdout)
+    sizes = [line["wpb"] for line in lines]
+    # Three batches for two processes, every token once.
+    assert (len(sizes), sum(sizes)) == (2, TopKStore.open(topk).meta["num_tokens"])
 
 
 def test_distillation_is_never_off_by_mistake(data_bin: Path, topk: Path) -> None:

@@ -97,8 +97,10 @@ def test_options_of_the_other_kind_of_targets_are_refused(data_bin: Path, tmp_pa
         2,
         "error: --num-samples has no meaning with --targets topk. Leave it out.\n",
     )
-    done = run_command([*dump, "--targets", "sampled", "--topk", 5], check=False)
+    done = run_command([*dump, "--targets", "sampled", "--topk", 5, "--seed", -1], check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: --topk has no meaning with --targets sampled. Leave it out.\n",
+        "error: 2 problems:\n"
+        "  1. `--seed` must be at least 0, but is -1 instead.\n"
+        "  2. --topk has no meaning with --targets sampled. Leave it out.\n",
     )

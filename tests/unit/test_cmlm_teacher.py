@@ -17,9 +17,7 @@ from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher  # noqa: E40
 SYMBOLS, MASK, PAD = 30, 29, BertCMLMTeacher.padding_idx
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("layers", [1, 3])
-def test_logits_are_berts_own_at_the_masked_positions(attention: str, layers: int) -> None:
+def make_bert(layers: int = 3, attention: str = "sdpa") -> BertForMaskedLM:
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=SYMBOLS,
@@ -29,7 +27,13 @@ def test_logits_are_berts_own_at_the_masked_positions(attention: str, layers: in
         num_hidden_layers=layers,
         attn_implementation=attention,
     )
-    stock = BertForMaskedLM(config).double().eval()
+    return BertForMaskedLM(config)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_logits_are_berts_own_at_the_masked_positions(attention: str, layers: int) -> None:
+    stock = make_bert(layers, attention).double().eval()
     teacher = BertCMLMTeacher(copy.deepcopy(stock), SYMBOLS, "").double().eval()
     teacher.symbol_rows = torch.arange(SYMBOLS)
     teacher.mask_row.fill_(MASK)
@@ -47,3 +51,15 @@ def test_logits_are_berts_own_at_the_masked_positions(attention: str, layers: in
     torch.testing.assert_close(
         teacher(tokens, types, masked), whole.logits[masked], rtol=0, atol=1e-12
     )
+
+
+def test_a_checkpoint_with_all_layers_in_one_list_loads() -> None:
+    teacher, other = (BertCMLMTeacher(make_bert(), SYMBOLS, "") for _ in range(2))
+    torch.nn.init.normal_(teacher.last_layer.output.dense.weight)
+    now = teacher.state_dict()
+    before = {
+        key.replace("last_layer.", "bert.encoder.layer.2."): value for key, value in now.items()
+    }
+    other.load_state_dict(before)
+    for key, value in other.state_dict().items():
+        assert torch.equal(value, now[key]), key

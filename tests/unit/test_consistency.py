@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
+from bertkd_fairseq.errors import ConfigurationError
 
 
 def naive_kl(logits: Tensor, other: Tensor, kept: Tensor) -> Tensor:
@@ -71,3 +72,11 @@ def test_cutoff_zeroes_whole_tokens_on_both_sides_and_ends_with_its_context() ->
         # 2,000 and 4,000 draws: four standard deviations.
         assert abs(float(zero.float().mean()) - 0.25) < 4 * (0.25 * 0.75 / zero.numel()) ** 0.5
     assert torch.equal(model(source, target)[0], whole[0])
+
+
+def test_a_model_without_embeddings_is_refused() -> None:
+    with pytest.raises(ConfigurationError) as error, token_cutoff(nn.Linear(2, 2), 0.5):
+        pass
+    assert str(error.value) == (
+        "--simcut-alpha needs a student with `embed_tokens`, which this architecture has not. Use --rdrop-alpha."
+    )

@@ -32,6 +32,7 @@ class Student(torch.nn.Module):
         super().__init__()
         self.answers = list(answers)
         self.asked = 0
+        self.embed_tokens = torch.nn.Embedding(SYMBOLS, SYMBOLS, dtype=torch.float64)
 
     def forward(self, **net_input: Any) -> tuple[Tensor, None]:
         self.asked += 1
@@ -119,6 +120,20 @@ def test_simcut_adds_the_divergence_from_the_cut_input() -> None:
     wanted = float(reference(sample, answer)) + 3.0 * divergence
     assert float(loss) == pytest.approx(wanted, rel=1e-12)
     assert float(logged["consistency_loss"]) == pytest.approx(divergence, rel=1e-12)
+
+
+def test_simcut_asks_the_second_time_with_embeddings_cut() -> None:
+    """A student without dropout: only what was cut can make it say something else."""
+    sample, _ = make_batch()
+
+    class Embedder(Student):
+        def forward(self, **net_input: Any) -> tuple[Tensor, None]:
+            return self.embed_tokens(sample["target"]), None
+
+    divergence = make_criterion(simcut_alpha=1.0, simcut_p=0.9)(Embedder(), sample)[2]
+    assert float(divergence["consistency_loss"]) > 0
+    same = make_criterion(simcut_alpha=1.0, simcut_p=1e-9)(Embedder(), sample)[2]
+    assert float(same["consistency_loss"]) == 0
 
 
 def test_rdrop_is_the_mean_of_two_passes_and_of_both_divergences() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertkd_fairseq.dump import Sampling, TeacherDump, sampled_rows, top_rows
+from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.loss import bert_kd_loss
 
 BOS, PAD, EOS = 0, 1, 2
@@ -161,3 +163,32 @@ def test_the_gradient_of_sampled_targets_is_unbiased_and_that_of_the_top_k_is_no
     assert bool(((sampled - wanted[0]).abs() < 4.5 * deviation).all())
     biased = mean_gradient(top_rows(teacher, draws), 1)
     assert bool(((biased - wanted[0]).abs() > 20 * deviation).any())
+
+
+@pytest.mark.parametrize("sampling", [None, Sampling(4, seed=1)])
+def test_logits_that_are_no_numbers_stop_the_dump(sampling: Sampling | None) -> None:
+    class BrokenTeacher(EchoTeacher):
+        def forward(self, tokens, token_types, masked):
+            logits = super().forward(tokens, token_types, masked)
+            logits[-1] = torch.nan
+            return logits
+
+    dump = TeacherDump(
+        BrokenTeacher(),
+        lambda sentence: np.array([3, EOS]),
+        lambda sentence: np.array([4, 5, EOS]),
+        bos=BOS,
+        pad=PAD,
+        topk=4,
+        num_masks=7,
+        max_positions=50,
+        max_tokens=100,
+        device=torch.device("cpu"),
+        sampling=sampling,
+    )
+    with pytest.raises(DataError) as error:
+        dump.block([0], lambda tokens: None)
+    assert str(error.value) == (
+        "the teacher's logits must be finite, but some are not. "
+        "Use --precision bf16 or fp32; if that doesn't help, train the teacher anew."
+    )

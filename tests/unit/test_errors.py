@@ -36,6 +36,15 @@ def test_raise_all_numbers_many_messages() -> None:
     assert str(caught.value) == "2 problems:\n  1. first\n  2. second"
 
 
+def test_report_is_heard_where_print_is_silenced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As fairseq does in every process but the first."""
+    monkeypatch.setattr("builtins.print", lambda *args, **kwargs: None)
+    report(DataError("`x` is empty."))
+    assert capsys.readouterr().err == "error: `x` is empty.\n"
+
+
 def test_report_prints_to_stderr_and_returns_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(DataError("`x` is empty.")) == 2
     assert capsys.readouterr() == ("", "error: `x` is empty.\n")
