@@ -27,9 +27,7 @@ def test_bench_loss_compares_in_one_run(tmp_path: Path) -> None:
     assert all(set(ways) == {"fairseq", "plain KD", "ours"} for ways in rows.values())
 
 
-def test_bench_train_takes_updates_of_every_way(
-    tmp_path: Path, data_bin: Path, topk: Path
-) -> None:
+def test_bench_train_takes_updates_of_every_way(tmp_path: Path, data_bin: Path, topk: Path) -> None:
     bench = [sys.executable, CHECKOUT / "benchmarks" / "bench_train.py", data_bin, topk]
     options = ("--updates", 1, "--device", "cpu", "--json", tmp_path / "train.json")
     run_command([*bench, *options])

@@ -193,3 +193,29 @@ def test_text_is_tokenised_as_the_data_bin_was(
         scores[normalize] = json.loads(file.read_text())["scores"]["it"]["tokenized_bleu"]["score"]
     capsys.readouterr()
     assert scores[False] == pytest.approx(100) and scores[True] < 50
+
+
+def test_punctuation_is_kept_without_a_data_bin_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ref.de").write_text("„Ja“ – sagte er.\n", "utf-8")
+    (tmp_path / "out").write_text("H-0\t-1.0\t„ Ja “ – sag ##te er .\n", "utf-8")
+    command = ["compare", "--reference", str(tmp_path / "ref.de"), "--system", f"a={tmp_path}/out"]
+    command += ["--resamples", "9", "--trials", "9", "--json", str(tmp_path / "x.json"), "--force"]
+    scores = []
+    for more in ([], ["--keep-punctuation"]):
+        assert cli.main([*command, *more]) == 0
+        scores.append(json.loads((tmp_path / "x.json").read_text())["scores"]["a"])
+    capsys.readouterr()
+    normalized, kept = (score["tokenized_bleu"]["score"] for score in scores)
+    assert kept == pytest.approx(100) and normalized < 50
+
+
+def test_options_that_another_would_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "--system", "a=x", "--reference", "r.en", "--split", "valid"]
+    assert cli.main([*command, "--data-bin", "d", "--keep-punctuation"]) == 2
+    assert capsys.readouterr().err == (
+        "error: 2 problems:\n"
+        "  1. `--keep-punctuation` can't be given with `--data-bin`, which tells it.\n"
+        "  2. `--split` can't be given with `--reference`, which is one split.\n"
+    )
