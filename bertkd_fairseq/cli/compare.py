@@ -139,7 +139,7 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
     files: dict[str, list[str]] = {}
     for name, file in named:
         runs = files.setdefault(name, [])
-        if file in runs:
+        if Path(file).resolve() in (Path(run).resolve() for run in runs):
             wrong.append(f"`--system` must give each run once, but gives {name}={file} again.")
         runs.append(file)
     problems += wrong + output_problems(force=args.force, json=args.json, html=args.html)

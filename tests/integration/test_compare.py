@@ -139,7 +139,7 @@ def test_source_of_another_length(files: Path) -> None:
 def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
     (files / "old.html").write_text("old")
     done = run_command(
-        [*BERTKD, "compare", "--system", "a=x", "--system", "a=x", "--system", "z",
+        [*BERTKD, "compare", "--system", "a=x", "--system", "a=./x", "--system", "z",
          "--resamples", "0", "--trials", "0", "--examples", "-1", "--buckets", "20,10",
          "--json", "no/x.json", "--html", "old.html"],
         cwd=files, check=False, env={"SACREBLEU_SEED": "none"},
@@ -155,7 +155,7 @@ def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
         "  5. `--examples` must be at least 0, but is -1 instead.\n"
         "  6. `--buckets` must be rising whole numbers with commas between, but is '20,10' instead.\n"
         "  7. `--system` must be NAME=FILE, but is 'z' instead.\n"
-        "  8. `--system` must give each run once, but gives a=x again.\n"
+        "  8. `--system` must give each run once, but gives a=./x again.\n"
         "  9. `--json` must be a file in a folder that exists, but is no/x.json instead.\n"
         "  10. `old.html` exists already. Use another name, or --force to replace it.\n"
     )
