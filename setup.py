@@ -30,7 +30,7 @@ setup(
         "numpy",
         "regex",
         "sacrebleu>=2.4",
-        "sacremoses",
+        "sacremoses>=0.1.1",
         "subword-nmt",
         "tokenizers",
         "torch>=2.6",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,19 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     Half-precision parameters come out in float32. What isn't a floating-point number must be equal
     in all. The optimizer's state isn't an average's and stays behind.
 
-    :raises CheckpointError: for files that can't be read safely or whose parameters differ.
+    :raises CheckpointError: for files that can't be read safely, are given twice or have no or other
+        parameters.
     """
-    sums: dict[str, Tensor] = {}
+    times = Counter(path.resolve() for path in paths)
+    raise_all(
+        (f"`{path}` must be given once." for path, n in times.items() if n > 1), CheckpointError
+    )
+    sums: dict[str, Tensor] | None = None
     dtypes: dict[str, torch.dtype] = {}
     for path in paths:
         state = load_checkpoint(path)
         model = state["model"]
-        if not sums:
+        if sums is None:
             dtypes = {name: value.dtype for name, value in model.items()}
             sums = {name: _summand(value) for name, value in model.items()}
             continue
@@ -78,6 +84,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
         for name, value in model.items():
             if value.is_floating_point():
                 sums[name] += _summand(value)
+    assert sums is not None  # there is at least one path
     state["model"] = {name: _mean(total, len(paths), dtypes[name]) for name, total in sums.items()}
     state["last_optimizer_state"] = None
     state["averaged"] = [path.name for path in paths]
@@ -87,18 +94,25 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return what a fairseq checkpoint holds, read without running code.
 
-    :raises CheckpointError: if it can't be read, or holds no model.
+    :raises CheckpointError: if it can't be read, or holds no parameters.
     """
     compat.apply()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except CheckpointError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
+        reason = getattr(error, "strerror", None) or next(
+            iter(str(error).splitlines()), repr(error)
+        )
         raise CheckpointError(
             f"`{path}` must be a checkpoint, but reading it gave: {reason}."
         ) from None
-    if not isinstance(state, dict) or not isinstance(state.get("model"), Mapping):
+    model = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(model, Mapping) or not all(isinstance(v, Tensor) for v in model.values()):
         raise CheckpointError(must_be(str(path), "a checkpoint of fairseq", "something else"))
+    if not model:
+        raise CheckpointError(must_be(str(path), "a checkpoint with parameters", "without any"))
     return state
 
 

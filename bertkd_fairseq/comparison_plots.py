@@ -81,7 +81,7 @@ def _draw_lengths(axes: Any, comparison: Comparison) -> None:
     for k, name in enumerate(comparison.scores):
         scores = [bucket.bleu[name] for bucket in comparison.length_buckets]
         values = [score.score for score in scores]
-        intervals = [score.interval for score in scores]
+        intervals = [score.interval or 0 for score in scores]
         _errorbars(axes, comparison, k, values, intervals, label=plain(_short(name)))
     _label_buckets(axes, comparison)
     axes.set(ylabel="BLEU", ylim=(0, None))
@@ -95,7 +95,7 @@ def _draw_differences(axes: Any, comparison: Comparison) -> None:
         if not present:
             continue
         values = np.array([difference.difference for difference in present])
-        low, high = np.array([difference.interval for difference in present]).T
+        low, high = np.array([d.interval or (d.difference,) * 2 for d in present]).T
         # Of a mean over few sentences the central range may lie beside it.
         around = np.maximum(0, [values - low, high - values])
         _errorbars(axes, comparison, k, values, around, label=plain(_short(name)))

@@ -21,7 +21,8 @@ def score_table(comparison: Comparison) -> Table:
     for name, scores in comparison.scores.items():
         bleu = scores["bleu"]
         rows.append([name, str(len(bleu.runs)), *(_with_spread(scores[m]) for m in METRICS)])
-        rows[-1] += [f"±{bleu.interval:.2f}", f"{bleu.length_ratio:.3f}"]
+        rows[-1] += ["-" if bleu.interval is None else f"±{bleu.interval:.2f}"]
+        rows[-1] += [f"{bleu.length_ratio:.3f}"]
         rows[-1] += [f"{bleu.brevity_penalty:.3f}"]
     return rows
 
@@ -32,8 +33,8 @@ def difference_table(comparison: Comparison) -> Table:
     for name, scores in comparison.scores.items():
         for metric, title in METRICS.items():
             if found := scores[metric].against_first:
-                p = "-" if found.randomization_p is None else f"{found.randomization_p:.4f}"
-                rows.append([name, title, _with_interval(found), f"{found.bootstrap_p:.4f}", p])
+                tests = map(_p, (found.bootstrap_p, found.randomization_p))
+                rows.append([name, title, _with_interval(found), *tests])
     return rows
 
 
@@ -159,5 +160,10 @@ def _with_spread(score: Score) -> str:
 
 
 def _with_interval(difference: Difference) -> str:
-    low, high = difference.interval
-    return f"{difference.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    interval = difference.interval
+    bounds = "-" if interval is None else f"{interval[0]:+.2f}, {interval[1]:+.2f}"
+    return f"{difference.difference:+.2f} [{bounds}]"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else f"{p:.4f}"

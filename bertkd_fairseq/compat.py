@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class CheckpointError(BertKDError):
-    """A checkpoint that asks for code when it is opened, and is therefore refused."""
+    """A checkpoint that is missing, damaged, unlike the others, or would run code when it is opened."""
 
 
 def apply() -> None:

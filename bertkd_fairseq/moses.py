@@ -3,8 +3,8 @@
 Nothing is escaped (``&apos;`` would become five WordPieces) and therefore nothing is unescaped.
 Where sacremoses differs from Moses' own ``tokenizer.perl``, its tokens are brought back to that
 script's: ``tests/unit/moses_lines.jsonl`` has what it gives for hard lines. Known to be left: CJK
-beside an English apostrophe, the script's own markers (``DOTMULTI``) as text, and control
-characters, which go here.
+beside an English apostrophe, the script's own markers (``DOTMULTI``) as text, control characters,
+which go here, and words of Indic scripts, which the script cuts at every virama and nukta.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # would within a sentence. Several dots stay together in both.
 _LAST_PERIOD = re.compile(r"(?<=[^.\s])\.$")
 # sacremoses has lists of letters, old and without CJK; Moses asks the Unicode properties.
-_SEPARATED = r"([^\p{Alphabetic}\p{Nd}\s.'`,\-])"
+_SEPARATED = r"([^\p{{Alphabetic}}\p{{Nd}}{marks}\s.'`,\-])"
 _ALPHABETIC, _LOWERCASE = r"\p{Alphabetic}", r"\p{Lowercase}"
 
 
@@ -53,11 +53,13 @@ class MosesText:
     def __init__(self, lang: str, *, lowercase: bool = False, normalize: bool = True) -> None:
         import regex
         from sacremoses import MosesDetokenizer, MosesPunctNormalizer, MosesTokenizer
+        from sacremoses.indic import NUKTAS, VIRAMAS
 
         self.lowercase = lowercase
         self._normalizer = MosesPunctNormalizer(lang) if normalize else None
         self._tokenizer = MosesTokenizer(lang)
-        self._tokenizer.PAD_NOT_ISALNUM = regex.compile(_SEPARATED), r" \1 "
+        separated = _SEPARATED.format(marks="".join((*VIRAMAS, *NUKTAS)))
+        self._tokenizer.PAD_NOT_ISALNUM = regex.compile(separated), r" \1 "
         self._tokenizer.isanyalpha = regex.compile(_ALPHABETIC).search
         self._tokenizer.islower = regex.compile(_LOWERCASE).match
         self._detokenizer = MosesDetokenizer(lang)

@@ -23,6 +23,7 @@ METRICS = {"tokenized_bleu": "tok BLEU", "bleu": "BLEU", "chrf": "chrF"}
 """Names of the metrics in files, and for readers."""
 
 _SEED = "SACREBLEU_SEED"
+_NOTHING = 1e-9  # points: what rounding may leave of no difference
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Difference:
     """One system less the first one, by one metric: of the means over runs."""
 
     difference: float
-    interval: tuple[float, float]  # the central 95% over bootstrap resamples
-    bootstrap_p: float
-    randomization_p: float | None  # None where it wasn't asked for or numbers of runs differ
+    interval: tuple[float, float] | None  # the central 95% over bootstrap resamples
+    bootstrap_p: float | None  # these two None of a single sentence: there is nothing to draw
+    randomization_p: float | None  # None there, where it wasn't asked for or numbers of runs differ
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Score:
     runs: list[float]
     spread: float | None  # standard deviation over runs (n - 1); None of a single one
     resampled_mean: float  # over bootstrap resamples of the sentences
-    interval: float  # half of the central 95% of them
+    interval: float | None  # half of the central 95% of them, None of a single sentence
     length_ratio: float | None  # these two of BLEU only, means over runs
     brevity_penalty: float | None
     against_first: Difference | None  # None of the first system itself
@@ -102,24 +103,28 @@ class Measurement:
         baseline = self._resampled(statistics[0], trials.resamples)
         scores = [self._score(statistics[0], results[0], None)]
         for rows, result in zip(statistics[1:], results[1:], strict=True):
-            low, high = np.quantile(
-                self._resampled(rows, trials.resamples) - baseline, (0.025, 0.975)
-            )
-            equal = _equal(rows, statistics[0])
+            gaps = self._resampled(rows, trials.resamples) - baseline
+            low, high = np.quantile(gaps, (0.025, 0.975))
+            # sacrebleu counts what exceeds the difference seen: nothing where there never is any.
+            equal = bool(np.abs(gaps).max() < _NOTHING)
+            several = len(rows) > 1
+            bootstrap_p = 1.0 if equal else float(result.p_value)
             difference = Difference(
                 difference=float(result.score - results[0].score),
-                interval=(float(low), float(high)),
-                bootstrap_p=1.0 if equal else float(result.p_value),
-                randomization_p=self._randomize(statistics[0], rows, trials),
+                interval=(float(low), float(high)) if several else None,
+                bootstrap_p=bootstrap_p if several else None,
+                randomization_p=self._randomize(statistics[0], rows, trials, equal),
             )
             scores.append(self._score(rows, result, difference))
         return scores
 
-    def _randomize(self, first: np.ndarray, rows: np.ndarray, trials: Trials) -> float | None:
+    def _randomize(
+        self, first: np.ndarray, rows: np.ndarray, trials: Trials, equal: bool
+    ) -> float | None:
         """Return p of approximate randomisation, if both sides have translations to swap."""
-        if not trials.randomization or rows.shape != first.shape:
+        if not trials.randomization or rows.shape != first.shape or len(rows) == 1:
             return None
-        if _equal(rows, first):
+        if equal:
             return 1.0
         return float(self._test("ar", [first, rows], trials.randomization)[1].p_value)
 
@@ -132,7 +137,7 @@ class Measurement:
             runs=scores,
             spread=stdev(scores) if len(scores) > 1 else None,
             resampled_mean=float(resampled.mean),
-            interval=float(resampled.ci),
+            interval=float(resampled.ci) if len(rows) > 1 else None,
             length_ratio=fmean(run.ratio for run in runs) if bleu else None,
             brevity_penalty=fmean(run.bp for run in runs) if bleu else None,
             against_first=difference,
@@ -151,11 +156,6 @@ class Measurement:
 
         # The same seed, so the same sentences for every system: differences are paired.
         return np.array([s.score for s in _bootstrap_resample(rows, self._mean, count)[1]])
-
-
-def _equal(rows: np.ndarray, first: np.ndarray) -> bool:
-    """Whether p is 1: sacrebleu counts what exceeds the difference seen, nothing between equals."""
-    return np.array_equal(rows, first)
 
 
 class _MeanOverRuns:

@@ -15,6 +15,8 @@ from bertkd_fairseq.data_bin import read_lines
 from bertkd_fairseq.errors import DataError
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| (.*)")
+# What fairseq-hydra-train puts before a message, in Hydra's own format.
+_HYDRA = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+\]\[([\w.]+)\]\[INFO\] - ")
 _STATISTICS = re.compile(r"(train_inner|train|valid\w*) \| (.*)")
 _SIMPLE_INTERVAL = re.compile(r"epoch \d+:\s+\d+ / \d+ (.*)")
 # The configuration is the first thing that fairseq-train logs; then where it continues, if it does.
@@ -37,7 +39,7 @@ class Point:
 
 
 def read_log(path: str | Path) -> list[Point]:
-    """Return the points of a log (``--log-format json``, ``simple`` or ``tqdm``) by update.
+    """Return the points of a log (``--log-format json``, ``simple`` or ``tqdm``) by update, Hydra's too.
 
     A log may hold several attempts at one run, one after the other. Each continues from a
     checkpoint: what had been logged beyond it is dropped, an update that is seen twice keeps the
@@ -49,7 +51,7 @@ def read_log(path: str | Path) -> list[Point]:
     points: dict[tuple[str, int], Point] = {}
     clock = _Clock()
     for line in read_lines(path):
-        if not (match := _LINE.search(line)):
+        if not (match := _LINE.search(_HYDRA.sub(r"\1 | INFO | \2 | ", line))):
             continue
         message = match[2]
         if _ATTEMPT.match(message):
@@ -69,7 +71,8 @@ def read_log(path: str | Path) -> list[Point]:
     if not points:
         raise DataError(
             f"`{path}` must be a log of fairseq-train, but holds no line of statistics. "
-            f"Train with `--log-file {path} --log-format simple --log-interval 100`."
+            "Keep what `fairseq-train --log-format simple --log-interval 100` prints, by "
+            f"`> {path} 2>&1`: the lines of its `--log-file` have no time."
         )
     return sorted(points.values(), key=lambda point: point.update)
 

@@ -22,15 +22,20 @@ METRICS = {
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
+def metrics(runs: Mapping[str, Sequence[Point]]) -> list[str]:
+    """Return what :func:`plot` draws of ``runs``: the metrics that any of them has."""
+    return [m for m in METRICS if any(m in p.values for points in runs.values() for p in points)]
+
+
 def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "") -> list[str]:
-    """Draw a row for each metric that any run has, save a PNG, return the metrics drawn.
+    """Draw a row for each of :func:`metrics`, at least one, save a PNG, return the metrics drawn.
 
     Left against updates, right against the time spent. Thin lines are training, lines with markers
     validation; colour, dashes and marker are the run's.
     """
     from matplotlib.figure import Figure
 
-    drawn = [m for m in METRICS if any(m in p.values for points in runs.values() for p in points)]
+    drawn = metrics(runs)
     unit, divisor = _unit(max((p.seconds for points in runs.values() for p in points), default=0))
     figure = Figure(figsize=(9, 2.5 * len(drawn) + 0.8), layout="constrained")
     grid = figure.subplots(len(drawn), 2, squeeze=False, sharey="row", sharex="col")
@@ -47,9 +52,8 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
             axes.grid(alpha=0.3)
             if metric == "ppl":
                 _log_scale(axes)
-    if drawn:
-        grid[-1, 0].set_xlabel("updates")
-        grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
+    grid[-1, 0].set_xlabel("updates")
+    grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
     figure.align_ylabels()
     columns = min(5, len(runs) + 2)
     figure.legend(handles=_legend(list(runs)), loc="outside lower center", ncols=columns)

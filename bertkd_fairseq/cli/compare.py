@@ -31,11 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reference = parser.add_argument_group("reference (one of the first two is needed)")
     reference.add_argument("--data-bin", metavar="DIR", help="made by `bertkd prepare`")
     reference.add_argument("--reference", metavar="FILE", help="raw text, one line per sentence")
-    reference.add_argument("--split", default="test", help="which reference of the data-bin")
+    reference.add_argument("--split", help="which reference of the data-bin; test if not given")
     reference.add_argument(
         "--source",
         metavar="FILE",
-        help="raw text to show beside translations; the data-bin's if not given",
+        help="raw text to show beside translations; the data-bin's if neither this nor "
+        "--reference is given",
     )
     reference.add_argument(
         "--target-lang", help="language for Moses; the data-bin's, else the reference's suffix"
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lowercase",
         action="store_true",
         help="ignore case in all scores; set by itself where the data-bin is lowercased",
+    )
+    reference.add_argument(
+        "--keep-punctuation",
+        action="store_true",
+        help="don't normalise quotes, dashes and so on: for text prepared so; the data-bin knows",
     )
     # Repeated names, because a shell expands --system={plain=a,plain=b} and file names hold commas.
     parser.add_argument(
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     lang = args.target_lang or (
         data_bin.target_lang if data_bin else Path(args.reference).suffix.removeprefix(".")
     )
-    normalize = data_bin is None or data_bin.normalize
+    normalize = data_bin.normalize if data_bin else not args.keep_punctuation
     moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
     path, texts = _read_texts(args, data_bin, moses)
     systems = _read_systems(files, len(texts.reference), moses)
@@ -118,6 +124,10 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
     problems = seed_problems()
     if not args.data_bin and not args.reference:
         problems.append("One of `--data-bin` and `--reference` must be given.")
+    if args.keep_punctuation and args.data_bin:
+        problems.append("`--keep-punctuation` can't be given with `--data-bin`, which tells it.")
+    if args.split and args.reference:
+        problems.append("`--split` can't be given with `--reference`, which is one split.")
     for name, least in (("resamples", 1), ("trials", 1), ("examples", 0)):
         if getattr(args, name) < least:
             problems.append(must_be(f"--{name}", f"at least {least}", getattr(args, name)))
@@ -129,7 +139,7 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
     files: dict[str, list[str]] = {}
     for name, file in named:
         runs = files.setdefault(name, [])
-        if file in runs:
+        if Path(file).resolve() in (Path(run).resolve() for run in runs):
             wrong.append(f"`--system` must give each run once, but gives {name}={file} again.")
         runs.append(file)
     problems += wrong + output_problems(force=args.force, json=args.json, html=args.html)
@@ -147,10 +157,11 @@ def _read_texts(
         tokenized = [moses.tokenize(line) for line in reference]
     else:
         assert data_bin is not None  # _check has seen to it
-        path = data_bin.reference(args.split, data_bin.target_lang)
+        split = args.split or "test"
+        path = data_bin.reference(split, data_bin.target_lang)
         reference = read_lines(path)
-        tokenized = read_lines(data_bin.tokenized(args.split, data_bin.target_lang))
-        source_path = source_path or data_bin.reference(args.split, data_bin.source_lang)
+        tokenized = read_lines(data_bin.tokenized(split, data_bin.target_lang))
+        source_path = source_path or data_bin.reference(split, data_bin.source_lang)
     if not reference:
         raise DataError(f"`{path}` must hold a reference, but is empty.")
     source = read_lines(source_path) if source_path else None

@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 
 from bertkd_fairseq.cli.options import named_files, output_problems
-from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.training_log import read_log, write_csv
-from bertkd_fairseq.training_plot import plot
+from bertkd_fairseq.training_plot import METRICS, metrics, plot
 
 EXAMPLE = "bertkd curves logs/teacher.log logs/plain.log --run distilled=kd/train.log"
 
@@ -49,6 +49,11 @@ def run(args: argparse.Namespace) -> int:
     errors += output_problems(force=args.force, dest=dest, csv=table)
     raise_all(errors, ConfigurationError)
     runs = {name: read_log(file) for name, file in logs.items()}
+    if not metrics(runs):
+        names = ", ".join(METRICS)
+        raise DataError(
+            f"At least one log must have one of {names}, but {' '.join(logs.values())} have none."
+        )
     write_csv(runs, table)
     drawn = plot(runs, dest, args.title)
     log.info("%s: %s of %d runs; numbers in %s", dest, ", ".join(drawn), len(runs), table)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import bertkd_fairseq
+from bertkd_fairseq.cli.options import write_whole
 from bertkd_fairseq.errors import BertKDError, ConfigurationError
 from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.training_log import read_log
@@ -288,9 +289,7 @@ def _results(dest: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: object) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.rename(path)
+    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 def _summary(results: dict[str, Any], dest: Path) -> str:

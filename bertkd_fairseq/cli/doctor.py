@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import bertkd_fairseq
-from bertkd_fairseq.errors import ConfigurationError, must_be
+from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.errors import raise_all
 
 EXAMPLE = "bertkd doctor --json doctor.json"
 
@@ -43,21 +44,18 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bertkd doctor``."""
-    parser.add_argument("--json", metavar="FILE", help="write the findings there too")
+    parser.add_argument("--json", metavar="FILE", help=f"write the findings there too; {REPLACED}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print every finding; return 1 if something needed is broken."""
-    if args.json and not Path(args.json).absolute().parent.is_dir():
-        raise ConfigurationError(must_be("--json", "a file in a folder that exists", args.json))
+    raise_all(output_problems(force=True, json=args.json))
     findings = examine()
     print(format_findings(findings))
     if args.json:
         report = {"version": bertkd_fairseq.__version__, "healthy": healthy(findings)}
         report["findings"] = {name: asdict(finding) for name, finding in findings.items()}
-        partial = Path(f"{args.json}.partial")
-        partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        partial.replace(args.json)
+        write_whole(args.json, json.dumps(report, indent=2) + "\n")
     return 0 if healthy(findings) else 1
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq.cli.options import output_problems, write_whole
+from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.progress import Progress
@@ -70,7 +70,7 @@ whole distribution (arXiv 2503.16870)"
     add("--blocks-in-hand", type=int, default=None, help=hand)
     add("--dry-run", action="store_true", help="only estimate size and time, on a few sentences")
     add("--force", action="store_true", help="replace DEST and what is left of an unfinished one")
-    add("--json", metavar="FILE", help="write the summary here too")
+    add("--json", metavar="FILE", help=f"write the summary here too; {REPLACED}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
     problems = output_problems(force=args.force, plot=args.plot, json=args.json)
+    if args.sentence is not None and (args.plot or args.json):
+        problems.append("--sentence shows one sentence alone: leave out --plot and --json.")
     if args.plot and not args.data_bin:
         problems.append("--plot needs --data-bin, to know the target tokens.")
     raise_all(problems)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from bertkd_fairseq.errors import must_be
 
+#: Help of a report of what has just been done; results of comparisons need --force instead.
+REPLACED = "a report that exists is replaced"
+
 
 def named_files(
     option: str, metavar: str, items: Sequence[str]
@@ -26,10 +29,18 @@ def named_files(
 def output_problems(*, force: bool, **paths: str | Path | None) -> list[str]:
     """Return a message for each output file, by its option's name, that can't or mustn't be written."""
     problems = []
+    before: dict[Path, str] = {}
     for option, path in paths.items():
-        if path and not Path(path).absolute().parent.is_dir():
+        if not path:
+            continue
+        same = before.setdefault(Path(path).resolve(), option)
+        if same != option:
+            problems.append(f"`--{same}` and `--{option}` must be two files, but are both {path}.")
+        elif not Path(path).absolute().parent.is_dir():
             problems.append(must_be(f"--{option}", "a file in a folder that exists", path))
-        elif path and Path(path).exists() and not force:
+        elif Path(path).is_dir():
+            problems.append(must_be(f"--{option}", "a file", f"the folder {path}"))
+        elif Path(path).exists() and not force:
             problems.append(f"`{path}` exists already. Use another name, or --force to replace it.")
     return problems
 

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.errors import ConfigurationError, must_be
+from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.moses import CleaningRules
 from bertkd_fairseq.preparation import Preparation, prepare
 
@@ -51,13 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes"
     )
-    output.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
+    output.add_argument("--json", metavar="FILE", help=f"write the report as JSON, too; {REPLACED}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the data-bin and print the report."""
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise ConfigurationError(must_be("--json", "in a folder that exists", args.json))
+    raise_all(output_problems(force=True, json=args.json))
     named = {"train": args.train, "valid": args.valid, "test": args.test}
     report = prepare(
         Preparation(
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     if args.json:
-        args.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     print(format_report(report, args.dest))
     return 0
 

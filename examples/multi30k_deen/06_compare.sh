@@ -3,6 +3,7 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
+tables=() # what was scored: suffix of its files, a space, its heading
 # translate SUFFIX CHECKPOINT BEAM: both students, and their scores, in files of that suffix.
 translate() {
     local suffix=$1 checkpoint=$2 beam=$3 name
@@ -18,6 +19,7 @@ translate() {
         --system plain="$WORK/plain$suffix/generate-test.txt" \
         --system distilled="$WORK/distilled$suffix/generate-test.txt" --force \
         --json "$WORK/scores$suffix.json" --html "$WORK/compare$suffix.html"
+    tables+=("$suffix $checkpoint, beam $beam (scores$suffix.json)")
 }
 
 translate "" checkpoint_best.pt "$BEAM"
@@ -35,7 +37,9 @@ done
 done
 stage curves bertkd curves --force --dest "$WORK/curves.png" --run plain="$WORK/logs/plain.log" \
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
-for log in "$WORK"/logs/compare.*log; do
-    [[ $log == "$WORK/logs/compare.log" ]] || printf '\n%s\n' "${log##*/compare.}"
-    sed -n '/^system /,$p' "$log"
+for table in "${tables[@]}"; do
+    printf '\n%s\n' "${table#* }"
+    # Attempts stand one after the other, each below its command: the last one counts.
+    awk '/^\$ / { text = shown = "" } /^system / { shown = 1 } shown { text = text $0 "\n" }
+        END { printf "%s", text }' "$WORK/logs/compare${table%% *}.log"
 done

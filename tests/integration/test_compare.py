@@ -139,7 +139,7 @@ def test_source_of_another_length(files: Path) -> None:
 def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
     (files / "old.html").write_text("old")
     done = run_command(
-        [*BERTKD, "compare", "--system", "a=x", "--system", "a=x", "--system", "z",
+        [*BERTKD, "compare", "--system", "a=x", "--system", "a=./x", "--system", "z",
          "--resamples", "0", "--trials", "0", "--examples", "-1", "--buckets", "20,10",
          "--json", "no/x.json", "--html", "old.html"],
         cwd=files, check=False, env={"SACREBLEU_SEED": "none"},
@@ -155,7 +155,7 @@ def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
         "  5. `--examples` must be at least 0, but is -1 instead.\n"
         "  6. `--buckets` must be rising whole numbers with commas between, but is '20,10' instead.\n"
         "  7. `--system` must be NAME=FILE, but is 'z' instead.\n"
-        "  8. `--system` must give each run once, but gives a=x again.\n"
+        "  8. `--system` must give each run once, but gives a=./x again.\n"
         "  9. `--json` must be a file in a folder that exists, but is no/x.json instead.\n"
         "  10. `old.html` exists already. Use another name, or --force to replace it.\n"
     )
@@ -193,3 +193,29 @@ def test_text_is_tokenised_as_the_data_bin_was(
         scores[normalize] = json.loads(file.read_text())["scores"]["it"]["tokenized_bleu"]["score"]
     capsys.readouterr()
     assert scores[False] == pytest.approx(100) and scores[True] < 50
+
+
+def test_punctuation_is_kept_without_a_data_bin_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ref.de").write_text("„Ja“ – sagte er.\n", "utf-8")
+    (tmp_path / "out").write_text("H-0\t-1.0\t„ Ja “ – sag ##te er .\n", "utf-8")
+    command = ["compare", "--reference", str(tmp_path / "ref.de"), "--system", f"a={tmp_path}/out"]
+    command += ["--resamples", "9", "--trials", "9", "--json", str(tmp_path / "x.json"), "--force"]
+    scores = []
+    for more in ([], ["--keep-punctuation"]):
+        assert cli.main([*command, *more]) == 0
+        scores.append(json.loads((tmp_path / "x.json").read_text())["scores"]["a"])
+    capsys.readouterr()
+    normalized, kept = (score["tokenized_bleu"]["score"] for score in scores)
+    assert kept == pytest.approx(100) and normalized < 50
+
+
+def test_options_that_another_would_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "--system", "a=x", "--reference", "r.en", "--split", "valid"]
+    assert cli.main([*command, "--data-bin", "d", "--keep-punctuation"]) == 2
+    assert capsys.readouterr().err == (
+        "error: 2 problems:\n"
+        "  1. `--keep-punctuation` can't be given with `--data-bin`, which tells it.\n"
+        "  2. `--split` can't be given with `--reference`, which is one split.\n"
+    )

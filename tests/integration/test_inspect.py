@@ -69,6 +69,11 @@ def test_wrong_options(data_bin: Path, topk: Path) -> None:
         2,
         "error: --plot needs --data-bin, to know the target tokens.\n",
     )
+    done = run_command([*BERTKD, "inspect", topk, "--sentence", 0, "--json", "x"], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --sentence shows one sentence alone: leave out --plot and --json.\n",
+    )
     done = run_command([*BERTKD, "inspect", topk, "--sentence", 600], check=False)
     assert (done.returncode, done.stderr) == (
         2,

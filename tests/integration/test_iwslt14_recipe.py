@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bertkd_fairseq import compat
 from bertkd_fairseq.data_bin import DataBin, read_lines
 from bertkd_fairseq.miniature import train_tiny_bert
 from tests.conftest import CHECKOUT, run_command
@@ -73,15 +74,21 @@ def test_tables_of_single_checkpoints_and_of_averages(
     for name in names:
         scores = json.loads((work / f"scores{name}.json").read_text("utf-8"))
         assert list(scores["scores"]) == ["plain", "distilled"]
-        assert all(f"/{arm}{name}/" in scores["files"][arm][0] for arm in scores["files"])
+        assert all(f"/{arm}{name}/" in scores["files"][arm][0][0] for arm in scores["files"])
     assert said.count("60 sentences; paired bootstrap") == len(names)
-    headings = re.findall(r"^(\S+)\.log$", said, flags=re.MULTILINE)
-    assert headings == [name[1:] for name in names[1:]]
+    headings = re.findall(r"^(\S+), beam (\d) \(scores(\S*)\.json\)\nsystem ", said, re.MULTILINE)
+    assert sorted(headings) == [
+        ("average_best.pt", "5", ".average_best"),
+        ("average_last.pt", "5", ".average_last"),
+        ("checkpoint_best.pt", "4", ".beam4"),
+        ("checkpoint_best.pt", "5", ""),
+    ]
+    compat.apply()
     for arm in ("plain", "distilled"):
-        last = torch.load(work / arm / "average_last.pt", weights_only=False)["averaged"]
+        last = torch.load(work / arm / "average_last.pt", weights_only=True)["averaged"]
         kept = sorted(file.name for file in (work / arm).glob("checkpoint_*_*.pt"))
         assert last == kept and len(kept) == 3
-        best = torch.load(work / arm / "average_best.pt", weights_only=False)["averaged"]
+        best = torch.load(work / arm / "average_best.pt", weights_only=True)["averaged"]
         assert best == sorted(file.name for file in (work / arm).glob("checkpoint.best_*.pt"))
 
 
@@ -98,6 +105,22 @@ def test_single_beam_and_checkpoint_are_what_was_asked_for(
         done = (work / f"generate_distilled{suffix}.done").read_text()
         assert f"--path $WORK/distilled/{checkpoint}.pt " in done
         assert f"--beam {beam} --lenpen 0.6 " in done
+
+
+def test_another_weight_keeps_nothing_of_the_student_before(
+    run_all: tuple[Path, dict[str, str], str], tmp_path: Path
+) -> None:
+    """What multi30k_deen/README.md says to remove, done to a run with averages and another beam."""
+    readme = (RECIPE.parent / "multi30k_deen" / "README.md").read_text("utf-8")
+    [remove] = re.findall(r"\(cd work/alpha08 && (rm .*)\)", readme)
+    for path in run_all[0].iterdir():  # names are enough
+        (tmp_path / path.name).touch()
+    run_command(["bash", "-c", remove], cwd=tmp_path)
+    plain = ["", ".average_best", ".average_last", ".beam4"]
+    kept = ["average_best_plain", "average_last_plain", *(f"generate_plain{x}" for x in plain)]
+    kept += ["archive", "dump", "plain", "prepare", "teacher"]
+    assert sorted(path.stem for path in tmp_path.glob("*.done")) == sorted(kept)
+    assert not list(tmp_path.glob("*distilled*")) and not list(tmp_path.glob("scores*"))
 
 
 def test_other_archive_is_refused(run_all: tuple[Path, dict[str, str], str]) -> None:

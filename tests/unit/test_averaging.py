@@ -132,6 +132,44 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_every_damage_is_one_message(tmp_path: Path) -> None:
+    good = save(tmp_path / "good.pt", random_model(1))
+    whole = good.read_bytes()
+    bad = tmp_path / "bad.pt"
+    damaged = [
+        b"",
+        b"a line of text\n",
+        b"\x80\x02",
+        b"\x80\x02X\x01\x00\x00\x00\xff.",
+        b"\x80\x02cno",
+    ]
+    start = whole.index(b"data.pkl") + 8
+    flipped = (
+        whole[:i] + bytes([whole[i] ^ 0xC0]) + whole[i + 1 :] for i in range(start, start + 400)
+    )
+    for data in (*damaged, *flipped):
+        bad.write_bytes(data)
+        try:
+            average_checkpoints([good, bad])
+        except CheckpointError as error:
+            assert str(error).count("\n") < 6 and bad.name in str(error)
+    for data in damaged:
+        bad.write_bytes(data)
+        refused([good, bad])
+
+
+def test_models_without_parameters_and_repeated_files_are_refused(tmp_path: Path) -> None:
+    good, empty = save(tmp_path / "a.pt", random_model(1)), save(tmp_path / "b.pt", {})
+    number = save(tmp_path / "c.pt", {"w": 1.5})  # type: ignore[dict-item]
+    wanted = f"`{empty}` must be a checkpoint with parameters, but is without any instead."
+    assert refused([empty, good]) == refused([good, empty]) == wanted
+    assert refused([good, number]) == (
+        f"`{number}` must be a checkpoint of fairseq, but is something else instead."
+    )
+    (tmp_path / "link.pt").symlink_to(good)
+    assert refused([good, tmp_path / "link.pt"]) == f"`{good}` must be given once."
+
+
 class Harmful:
     """Would make a folder when it is unpickled."""
 

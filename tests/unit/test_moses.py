@@ -55,6 +55,17 @@ def test_hard_lines_come_back_from_their_tokens(lang: str, raw: str, tokens: str
         assert text.endswith(raw.split()[-1][-2:])  # the last period is back at its word
 
 
+@pytest.mark.parametrize(
+    ("lang", "raw"),
+    [("hi", "क्या आप ज़रूर आएँगे, राम?"), ("ta", "வணக்கம், நீங்கள் எப்படி இருக்கிறீர்கள்?")],
+)
+def test_indic_words_stay_whole_and_come_back(lang: str, raw: str) -> None:
+    moses = MosesText(lang)
+    tokens = moses.tokenize(raw)
+    assert tokens == raw.replace(",", " ,").replace("?", " ?")
+    assert moses.detokenize(tokens) == raw
+
+
 @given(line=st.text(alphabet=st.sampled_from("aB1.,'’\"-&|<> \u00a0漢ß"), max_size=30))
 def test_tokenizing_loses_and_adds_nothing_but_spaces(line: str) -> None:
     for lang in ("de", "en"):

@@ -14,6 +14,8 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
 from bertkd_fairseq.comparison import Comparison, Texts, compare_systems
+from bertkd_fairseq.comparison_plots import draw_plots
+from bertkd_fairseq.comparison_text import length_table
 from bertkd_fairseq.scoring import Measurement, Trials, seed_problems
 from bertkd_fairseq.translations import Run, System
 from tests.conftest import run_command
@@ -161,6 +163,33 @@ def test_system_against_itself_and_unequal_numbers_of_runs(texts: dict[str, list
         bleu.ratio,
         bleu.bp,
     )
+
+
+def test_same_runs_in_another_order_or_number_do_not_differ(texts: dict[str, list[str]]) -> None:
+    swapped = {"a": ["plain", "better"], "b": ["better", "plain"]}
+    repeated = {"a": ["plain"] * 2, "b": ["plain"]}
+    found, once = (
+        compare(texts, systems, lowercase=False, trials=Trials(99, 99)).scores["b"]
+        for systems in (swapped, repeated)
+    )
+    for metric, score in found.items():
+        other, fewer = score.against_first, once[metric].against_first
+        assert other is not None and (other.bootstrap_p, other.randomization_p) == (1, 1)
+        assert fewer is not None and (fewer.bootstrap_p, fewer.randomization_p) == (1, None)
+
+
+def test_single_sentence_is_no_sample(texts: dict[str, list[str]]) -> None:
+    texts = {name: lines[:3] for name, lines in texts.items()}
+    texts["ref"] = ["one", "one two", "one two three"]
+    systems = {"a": ["plain"], "b": ["better"]}
+    ours = compare(texts, systems, lowercase=False, trials=Trials(9, 9), bucket_ends=[2])
+    assert [bucket.num_sentences for bucket in ours.length_buckets] == [2, 1]
+    pair, single = (bucket.bleu["b"] for bucket in ours.length_buckets)
+    assert pair.interval is not None and single.interval is None
+    found = single.against_first
+    assert found is not None and (found.interval, found.bootstrap_p) == (None, None)
+    assert [row[-1] for row in length_table(ours)][-1] == "+0.00 [-]"
+    draw_plots(ours)
 
 
 def test_sentence_scores_are_sacrebleus(texts: dict[str, list[str]]) -> None:

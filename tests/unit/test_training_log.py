@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ def test_file_without_statistics(tmp_path: Path) -> None:
         read_log(path)
     assert str(caught.value) == (
         f"`{path}` must be a log of fairseq-train, but holds no line of statistics. "
-        f"Train with `--log-file {path} --log-format simple --log-interval 100`."
+        "Keep what `fairseq-train --log-format simple --log-interval 100` prints, by "
+        f"`> {path} 2>&1`: the lines of its `--log-file` have no time."
     )
 
 
@@ -147,6 +149,15 @@ def test_run_that_begins_anew_leaves_out_the_one_before(tmp_path: Path, begins: 
     assert seen(path) == [(10, 20, 9)]
 
 
+def test_log_of_hydra_gives_the_same_points(tmp_path: Path) -> None:
+    path, hydra = tmp_path / "log", tmp_path / "hydra"
+    path.write_text(attempt(1, NOTHING, 10, 20) + attempt(9, loaded(20), 30))
+    prefix = re.compile(r"^(.{19}) \| INFO \| ([\w.]+) \| ", re.MULTILINE)
+    hydra.write_text(prefix.sub(r"[\1,123][\2][INFO] - ", path.read_text()))
+    assert hydra.read_text().count(",123][train_inner][INFO] - epoch 001:") == 3
+    assert read_log(hydra) == read_log(path)
+
+
 def test_clock_that_is_set_back_takes_no_time_away(tmp_path: Path) -> None:
     path = tmp_path / "log"
     text = attempt(1, NOTHING, 10, 20)
@@ -183,6 +194,16 @@ def test_command_refuses_to_replace_and_tells_all_mistakes(tmp_path: Path) -> No
         "  4. `x.csv` exists already. Use another name, or --force to replace it.\n"
     )
     run_command([*command, "--force"], cwd=tmp_path)
+
+
+def test_command_on_a_log_of_nothing_that_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(_lines("train | epoch 001 | wps 9 | num_updates 100"))
+    done = run_command([*BERTKD, "curves", "a.log"], cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: At least one log must have one of loss, nll_loss, kd_loss,"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
 
 
 def test_command_without_a_log(tmp_path: Path) -> None:
