@@ -85,6 +85,17 @@ class StoreStatistics:
             "eos_calibration": self.eos_calibration.summary(),
         }
 
+    def summary_of_draws(self) -> dict[str, Any]:
+        """Return what can be told of sampled targets: draws say little of the teacher's first choice."""
+        summary = self.summary()
+        return {
+            "tokens": summary["tokens"],
+            "tokens_without_teacher": summary["tokens_without_teacher"],
+            "gold_among_draws": summary["gold_in_top_k"],
+            "mass_of_drawn_symbols": summary["mass_in_top_k"],
+            "mass_percentiles": summary["mass_percentiles"],
+        }
+
     def _mass_percentile(self, percentile: int) -> float:
         """Return the mass in percent below which ``percentile`` percent of the tokens stay, to 0.1."""
         wanted = self.mass_counts.sum() * percentile / 100

@@ -44,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
         problems.append("--plot needs --data-bin, to know the target tokens.")
     raise_all(problems)
     store = TopKStore.open(args.store)
+    if store.sampled and args.plot:
+        raise ConfigurationError(
+            f"--plot draws the teacher's top K, but the targets of {store.path} are sampled. Leave it out."
+        )
     if args.verify:  # first: what has changed must not lead the rest astray
         _verify(store)
     pairs = _open_pairs(store, DataBin.open(args.data_bin)) if args.data_bin else None
@@ -60,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         summary["verified"] = "every byte"
     if pairs:
         statistics = _statistics(store, pairs)
-        summary["statistics"] = statistics.summary()
+        summary["statistics"] = (
+            statistics.summary_of_draws() if store.sampled else statistics.summary()
+        )
         if args.plot:
             title = store.meta["signature"]
             plot_statistics(summary["statistics"], statistics.mass_counts, args.plot, title)

@@ -56,6 +56,24 @@ def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> Non
     assert (np.diff(shares, axis=1) <= 0).all()
 
 
+def test_inspect_says_of_draws_what_they_can_tell(data_bin: Path, sampled: Path) -> None:
+    inspect = [*BERTKD, "inspect", sampled, "--data-bin", data_bin]
+    lines = [line.split() for line in run_command(inspect).stdout.splitlines()]
+    names = [line[0] for line in lines[lines.index(["statistics"]) + 1 :]]
+    assert names[:4] == [
+        "tokens",
+        "tokens_without_teacher",
+        "gold_among_draws",
+        "mass_of_drawn_symbols",
+    ]
+    assert not {"accuracy", "calibration", "gold_rank_counts"} & set(names)
+    done = run_command([*inspect, "--plot", "draws.png"], check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        f"error: --plot draws the teacher's top K, but the targets of {sampled} are sampled. Leave it out.",
+    )
+
+
 def test_sampled_targets_do_not_depend_on_the_workers(
     tmp_path: Path, data_bin: Path, teacher: Path, sampled: Path
 ) -> None:
