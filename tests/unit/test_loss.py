@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bertkd_fairseq.loss import BertKDLoss, bert_kd_loss
+from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
 
 PAD = 1
 
@@ -260,6 +260,46 @@ def test_order_of_rows_and_entries_and_more_padding_change_nothing(seed: int) ->
             getattr(first, name), getattr(second, name), rtol=1e-12, atol=1e-12
         )
     assert int(first.teacher_tokens) == int(second.teacher_tokens)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), first=st.integers(0, 9), tail=st.sampled_from(TAILS))
+def test_a_batch_split_in_two_adds_up(seed: int, first: int, tail: str) -> None:
+    """As with --update-freq, or in two processes."""
+    logits, target, ids, logprobs = batch(seed)
+    log_tail = (-logprobs.exp().sum(1)).log1p()
+    options = {"temperature": 1.0, "tail": tail}
+    whole = run((logits.requires_grad_(), target, ids, logprobs), log_tail=log_tail, **options)
+    parts = [
+        run(tuple(each[rows] for each in (logits, target, ids, logprobs)),
+            log_tail=log_tail[rows], **options)
+        for rows in (slice(None, first), slice(first, None))
+    ]  # fmt: skip
+    for name in ("loss", "kd_loss", "nll_loss", "teacher_tokens", "teacher_mass", "agreements"):
+        added = getattr(parts[0], name) + getattr(parts[1], name)
+        torch.testing.assert_close(added, getattr(whole, name), rtol=1e-12, atol=1e-12)
+    (gradient,) = torch.autograd.grad(parts[0].loss + parts[1].loss, logits)
+    (wanted,) = torch.autograd.grad(whole.loss, logits)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-14)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), padding=st.integers(1, 7), tail=st.sampled_from(TAILS[:2]))
+def test_symbols_that_pad_the_dictionary_change_nothing(seed: int, padding: int, tail: str) -> None:
+    """fairseq's madeupwords: a student that never says them. (Smoothing and a uniform tail would count them.)"""
+    logits, target, ids, logprobs = batch(seed)
+    log_tail = (-logprobs.exp().sum(1)).log1p()
+    options = {"temperature": 1.0, "tail": tail, "log_tail": log_tail, "label_smoothing": 0.0}
+    plain = run((logits, target, ids, logprobs), **options)
+    nothing = logits.new_full((len(target), padding), -math.inf)
+    padded = torch.cat([logits, nothing], dim=1).requires_grad_()
+    result = run((padded, target, ids, logprobs), **options)
+    for name in ("loss", "kd_loss", "nll_loss", "agreements"):
+        torch.testing.assert_close(
+            getattr(result, name), getattr(plain, name), rtol=1e-12, atol=1e-12
+        )
+    result.loss.backward()
+    assert not padded.grad[:, -padding:].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
