@@ -47,11 +47,12 @@ def test_the_trap_springs_where_nothing_protects(evil: Path) -> None:
     assert evil.with_name("sprung").is_dir()
 
 
-@pytest.mark.parametrize("command", ["generate", "restore", "dump-topk"])
+@pytest.mark.parametrize("command", ["generate", "validate", "restore", "dump-topk"])
 def test_malicious_checkpoint_is_refused(command: str, evil: Path, data_bin: Path) -> None:
     save, store = evil.with_name("save"), evil.with_name("store")
     argv = {
         "generate": fairseq("generate", data_bin, "--path", evil, "--cpu"),
+        "validate": fairseq("validate", data_bin, "--path", evil, "--cpu", "--task", "translation"),
         "restore": fairseq(
             "train", data_bin, *TRAIN.split(), "--save-dir", save, "--restore-file", evil
         ),
