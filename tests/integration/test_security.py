@@ -18,6 +18,7 @@ TRAIN = (
     "--criterion label_smoothed_cross_entropy --max-tokens 400 --cpu --num-workers 0 "
     "--log-format simple --log-interval 1"
 )
+VALIDATE = "--cpu --task translation --max-tokens 400"
 
 
 class Evil:
@@ -52,7 +53,7 @@ def test_malicious_checkpoint_is_refused(command: str, evil: Path, data_bin: Pat
     save, store = evil.with_name("save"), evil.with_name("store")
     argv = {
         "generate": fairseq("generate", data_bin, "--path", evil, "--cpu"),
-        "validate": fairseq("validate", data_bin, "--path", evil, "--cpu", "--task", "translation"),
+        "validate": fairseq("validate", data_bin, "--path", evil, *VALIDATE.split()),
         "restore": fairseq(
             "train", data_bin, *TRAIN.split(), "--save-dir", save, "--restore-file", evil
         ),
