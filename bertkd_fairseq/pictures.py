@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from bertkd_fairseq.whole_file import whole_file
+
 #: Okabe and Ito's colours, told apart by the colour-blind; those too light for paper are left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 MARKERS = "os^Dv"
@@ -24,9 +26,8 @@ def plain(text: str) -> str:
 
 def save_png(figure: Any, path: str | Path) -> None:
     """Save a figure as a PNG that is either all there or not at all."""
-    partial = Path(f"{path}.partial")
-    figure.savefig(partial, dpi=150, format="png")
-    partial.rename(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")
 
 
 def svg(figure: Any) -> str:

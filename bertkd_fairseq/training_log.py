@@ -13,6 +13,7 @@ from typing import Any
 
 from bertkd_fairseq.data_bin import read_lines
 from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.whole_file import whole_file
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| (.*)")
 # What fairseq-hydra-train puts before a message, in Hydra's own format.
@@ -139,8 +140,7 @@ def curve(points: Sequence[Point], split: str, metric: str) -> list[Point]:
 
 def write_csv(runs: Mapping[str, Sequence[Point]], path: str | Path) -> None:
     """Write every number of every run: run, split, update, seconds, metric, value."""
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("run", "split", "update", "seconds", "metric", "value"))
         for name, points in runs.items():
@@ -148,4 +148,3 @@ def write_csv(runs: Mapping[str, Sequence[Point]], path: str | Path) -> None:
                 for metric, value in point.values.items():
                     row = (point.split, point.update, point.seconds, metric, value)
                     writer.writerow((name, *row))
-    partial.rename(path)

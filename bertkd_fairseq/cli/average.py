@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bertkd_fairseq.cli.options import output_problems
 from bertkd_fairseq.errors import must_be, raise_all
+from bertkd_fairseq.whole_file import whole_file
 
 EXAMPLE = "bertkd average --save-dir student --last 5 --output student/average_last5.pt"
 
@@ -40,9 +41,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         paths = last_checkpoints(args.save_dir, args.last)
     average = average_checkpoints(paths)
-    partial = args.output.with_name(args.output.name + ".partial")
-    torch.save(average, partial)
-    partial.rename(args.output)
+    with whole_file(args.output) as partial:
+        torch.save(average, partial)
     print("\n".join(["mean of", *(f"  {path}" for path in paths), f"in {args.output}"]))
     return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertkd_fairseq.errors import must_be
+from bertkd_fairseq.whole_file import whole_file
 
 #: Help of a report of what has just been done; results of comparisons need --force instead.
 REPLACED = "a report that exists is replaced"
@@ -47,6 +48,5 @@ def output_problems(*, force: bool, **paths: str | Path | None) -> list[str]:
 
 def write_whole(path: str | Path, text: str) -> None:
     """Write a text file that is either all there or not at all."""
-    partial = Path(f"{path}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(path)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
