@@ -71,20 +71,15 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     raise_all(
         (f"`{path}` must be given once." for path, n in times.items() if n > 1), CheckpointError
     )
-    sums: dict[str, Tensor] | None = None
-    dtypes: dict[str, torch.dtype] = {}
-    for path in paths:
+    state = load_checkpoint(paths[0])
+    dtypes = {name: value.dtype for name, value in state["model"].items()}
+    sums = {name: _summand(value) for name, value in state["model"].items()}
+    for path in paths[1:]:
         state = load_checkpoint(path)
-        model = state["model"]
-        if sums is None:
-            dtypes = {name: value.dtype for name, value in model.items()}
-            sums = {name: _summand(value) for name, value in model.items()}
-            continue
-        raise_all(_differences(paths[0], sums, path, model), CheckpointError)
-        for name, value in model.items():
+        raise_all(_differences(paths[0], sums, path, state["model"]), CheckpointError)
+        for name, value in state["model"].items():
             if value.is_floating_point():
                 sums[name] += _summand(value)
-    assert sums is not None  # there is at least one path
     state["model"] = {name: _mean(total, len(paths), dtypes[name]) for name, total in sums.items()}
     state["last_optimizer_state"] = None
     state["averaged"] = [path.name for path in paths]

@@ -152,16 +152,15 @@ def _read_texts(
 ) -> tuple[str | Path, Texts]:
     """Return the path of the reference, and what is in it and in the source."""
     path, source_path = args.reference, args.source
-    if path is not None:
-        reference = read_lines(path)
-        tokenized = [moses.tokenize(line) for line in reference]
-    else:
-        assert data_bin is not None  # _check has seen to it
+    if data_bin is not None and path is None:
         split = args.split or "test"
         path = data_bin.reference(split, data_bin.target_lang)
         reference = read_lines(path)
         tokenized = read_lines(data_bin.tokenized(split, data_bin.target_lang))
         source_path = source_path or data_bin.reference(split, data_bin.source_lang)
+    else:
+        reference = read_lines(path)
+        tokenized = [moses.tokenize(line) for line in reference]
     if not reference:
         raise DataError(f"`{path}` must hold a reference, but is empty.")
     source = read_lines(source_path) if source_path else None
