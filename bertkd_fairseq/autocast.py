@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 HELP = (
     "run the forward pass under torch.autocast in bfloat16; weights and optimizer stay float32. "
@@ -31,7 +33,12 @@ class AutocastMixin:
 
         def under_autocast(model: Any, sample: Any) -> Any:
             device = next(model.parameters()).device.type
-            with torch.autocast(device, dtype=torch.bfloat16):
+            with torch.autocast(device, dtype=torch.bfloat16), _attention(device):
                 return criterion(model, sample)
 
         return under_autocast
+
+
+def _attention(device: str) -> AbstractContextManager[None]:
+    """The attention kernel: a CPU's flash attention is slow in its bfloat16 backward pass."""
+    return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
