@@ -15,17 +15,16 @@ OMP_NUM_THREADS=1 and `--clock cpu` (CPU seconds of the process) give steadier r
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import shelve
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import CLOCKS, make_parser, write_json
 
 from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
 from bertkd_fairseq.dump import TeacherDump
@@ -34,7 +33,6 @@ from bertkd_fairseq.teacher_input import pack_pairs
 from bertkd_fairseq.topk_writer import TopKStoreWriter
 
 PAIRS_A_BATCH = 8
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class RecordedTeacher(torch.nn.Module):
@@ -175,18 +173,13 @@ def median_seconds(
 
 def main() -> None:
     """Print the table and, with ``--json``, write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("data_bin", type=Path)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-tokens", type=int, default=2048)
     parser.add_argument("--block-size", type=int, default=2048)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     exact, rounded = Bench(args, "fp32"), Bench(args, "bf16")
     parts = {
@@ -210,10 +203,7 @@ def main() -> None:
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the process {peak:.2f} GiB")
-    if args.json:
-        args.json.write_text(
-            json.dumps({"tokens": tokens, "seconds": seconds, "peak_gib": peak}, indent=1)
-        )
+    write_json(args.json, {"tokens": tokens, "seconds": seconds, "peak_gib": peak})
 
 
 if __name__ == "__main__":

@@ -12,23 +12,20 @@ gradient included. Where other work shares the machine, OMP_NUM_THREADS=1 and `-
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+from measuring import CLOCKS, make_parser, write_json
 from torch import Tensor
 
 from bertkd_fairseq.loss import bert_kd_loss
 
 TOKENS, K, PAD = 4096, 8, 1
 ALPHA, TEMPERATURE, SMOOTHING = 0.5, 10.0, 0.1
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -126,14 +123,9 @@ def measure(batch: Batch, repeats: int, clock: Callable[[], float]) -> dict[str,
 
 def main() -> None:
     """Print the table and, with ``--json``, write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--symbols", type=int, nargs="+", default=[6_000, 10_000, 32_000])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results = {}
     print(f"N = {TOKENS}, {args.device}, {torch.get_num_threads()} threads, {args.clock} clock")
@@ -153,8 +145,7 @@ def main() -> None:
                     f"  {name:<24}{row['seconds']:>9.4f}{time_ratio:>12.2f}"
                     f"{row['peak_mib']:>10.0f}{memory_ratio:>12.2f}"
                 )
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(args.json, results)
 
 
 if __name__ == "__main__":

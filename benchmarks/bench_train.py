@@ -10,18 +10,16 @@ the median over updates. Where other work shares the machine, OMP_NUM_THREADS=1 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import CLOCKS, make_parser, write_json
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DISTILLED = ["--criterion", "bert_kd_label_smoothed_cross_entropy", "--kd-temperature", "1"]
 WAYS = {
     "plain": ["--criterion", "label_smoothed_cross_entropy"],
@@ -69,16 +67,11 @@ class Training:
 
 def main() -> None:
     """Print the table and, with ``--json``, write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("data_bin", type=Path)
     parser.add_argument("topk", type=Path)
     parser.add_argument("--updates", type=int, default=30)
     parser.add_argument("--bf16", action="store_true", help="as with --autocast-bf16")
-    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
@@ -101,8 +94,7 @@ def main() -> None:
         each = [mine / plain for mine, plain in zip(values, seconds["plain"], strict=True)]
         ratios[way] = statistics.median(each)
         print(f"{way:<22}{statistics.median(values):>18.3f}{ratios[way]:>10.3f}")
-    if args.json:
-        args.json.write_text(json.dumps({"seconds": seconds, "ratios": ratios}, indent=1) + "\n")
+    write_json(args.json, {"seconds": seconds, "ratios": ratios})
 
 
 if __name__ == "__main__":

@@ -93,7 +93,9 @@ def bert_kd_loss(
         safe_target = target.masked_fill(~kept, 0)
         loss, nll, kd, agrees = _SoftTargetCrossEntropy.apply(
             logits,
-            torch.cat([safe_target[:, None], _distinct(topk_ids, topk_logprobs)], dim=1),
+            torch.cat(
+                [safe_target[:, None], _distinct(topk_ids, topk_logprobs, teacher.best)], dim=1
+            ),
             torch.cat([hard[:, None], share[:, None] * teacher.weights], dim=1),
             floor * (1.0 - share) + share * teacher.uniform,
             share * teacher.ghost,
@@ -223,12 +225,11 @@ def _dot(weights: Tensor, values: Tensor) -> Tensor:
     return torch.where(weights != 0, weights * values, 0.0).sum(1)
 
 
-def _distinct(topk_ids: Tensor, topk_logprobs: Tensor) -> Tensor:
+def _distinct(topk_ids: Tensor, topk_logprobs: Tensor, best: Tensor) -> Tensor:
     """Return the ids with those of unused entries replaced by the best one's: no other symbol is meant by them."""
     if not topk_ids.size(1):
         return topk_ids
-    best = topk_ids.gather(1, topk_logprobs.argmax(1, keepdim=True))  # (N, 1)
-    return torch.where(topk_logprobs.isneginf(), best, topk_ids)
+    return torch.where(topk_logprobs.isneginf(), topk_ids.gather(1, best[:, None]), topk_ids)
 
 
 def _row_chunks(logits: Tensor) -> list[slice]:

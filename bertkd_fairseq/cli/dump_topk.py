@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dest", required=True, help="folder to create")
     add("--topk", type=int, default=None, help="entries to keep per token; 8 if not given (paper)")
     kinds = (
-        "the likeliest entries (paper), or as many random draws as --num-samples, an unbiased estimate of the \
-whole distribution (arXiv 2503.16870)"
+        "the likeliest entries (paper), or as many random draws as --num-samples, an unbiased estimate of the "
+        "whole distribution (arXiv 2503.16870)"
     )
     add("--targets", choices=TARGETS, default=TOPK, help=kinds)
     draws = "draws per token with --targets sampled; 50 if not given"
@@ -141,9 +141,11 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
     """Set the options whose default depends on others or on the device (measured in docs/dump.md)."""
-    args.topk = args.num_samples or 50 if args.targets == SAMPLED else args.topk or 8
-    if args.targets == SAMPLED and args.seed is None:
-        args.seed = 1
+    if args.targets == SAMPLED:
+        args.topk = args.num_samples or 50
+        args.seed = 1 if args.seed is None else args.seed
+    else:
+        args.topk = args.topk or 8
     on_cpu = device_type == "cpu"
     args.max_tokens = args.max_tokens or (2048 if on_cpu else 16384)
     args.blocks_in_hand = args.blocks_in_hand or (1 if on_cpu else 2)

@@ -223,7 +223,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.
         """
         super().reduce_metrics(logging_outputs)
-        if not any(name in output for output in logging_outputs for name in _WATCHED[-2:]):
+        logged = {name for output in logging_outputs for name in output}
+        if not logged & {"tokens_with_rows", "consistency_loss"}:
             return
         sums = [sum(output.get(name, 0) for output in logging_outputs) for name in _WATCHED]
         tensors = [value for value in sums if torch.is_tensor(value)]
@@ -243,7 +244,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         missing = total["tokens_with_rows"] - total["teacher_tokens"]
         log("without_teacher", missing, "tokens_with_rows", 100)
         log("kd_alpha", total["kd_alpha"], "tokens_with_rows", 1)
-        if any("consistency_loss" in output for output in logging_outputs):
+        if "consistency_loss" in logged:
             log("consistency_loss", total["consistency_loss"], "ntokens", bits)
 
 

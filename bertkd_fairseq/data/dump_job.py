@@ -121,7 +121,7 @@ class DumpJob:
         from bertkd_fairseq.dump import Sampling, TeacherDump, set_precision
 
         settings = self.settings
-        set_precision(self.teacher, self.settings.precision)
+        set_precision(self.teacher, settings.precision)
         self.teacher.to(device).eval()
         return TeacherDump(
             self.teacher,
@@ -129,11 +129,11 @@ class DumpJob:
             lambda sentence: self.pairs.tgt[sentence].numpy(),
             bos=self.task.source_dictionary.bos(),
             pad=self.task.source_dictionary.pad(),
-            topk=self.settings.topk,
-            num_masks=self.settings.num_masks,
+            topk=settings.topk,
+            num_masks=settings.num_masks,
             max_positions=self.max_positions,
-            max_tokens=self.settings.max_tokens,
-            cut_sources=self.settings.cut_sources,
+            max_tokens=settings.max_tokens,
+            cut_sources=settings.cut_sources,
             sampling=None if settings.seed is None else Sampling(settings.topk, settings.seed),
             device=device,
         )

@@ -49,6 +49,20 @@ class EchoTeacher(torch.nn.Module):
         return -(torch.arange(17)[None, :] - peak[:, None]).abs().float()
 
 
+def teacher_dump(pairs, teacher: torch.nn.Module | None = None, **options) -> TeacherDump:
+    """A dump of pairs of ids; whatever a test is not about is the same everywhere."""
+    usual = {"topk": 3, "num_masks": 7, "max_positions": 40, "max_tokens": 100}
+    return TeacherDump(
+        teacher or EchoTeacher(),
+        lambda i: np.asarray(pairs[i][0]),
+        lambda i: np.asarray(pairs[i][1]),
+        bos=BOS,
+        pad=PAD,
+        device=torch.device("cpu"),
+        **usual | options,
+    )
+
+
 sentence = st.lists(st.integers(3, 16), max_size=11).map(lambda ids: np.array([*ids, EOS]))
 
 
@@ -62,18 +76,7 @@ def test_rows_are_the_teachers_answers_in_data_order(
     pairs, max_tokens: int, num_masks: int
 ) -> None:
     heard = []
-    dump = TeacherDump(
-        EchoTeacher(),
-        lambda i: pairs[i][0],
-        lambda i: pairs[i][1],
-        bos=BOS,
-        pad=PAD,
-        topk=3,
-        num_masks=num_masks,
-        max_positions=40,
-        max_tokens=max_tokens,
-        device=torch.device("cpu"),
-    )
+    dump = teacher_dump(pairs, num_masks=num_masks, max_tokens=max_tokens)
     rows = dump.block(range(len(pairs)), heard.append)
     assert sum(heard) == len(rows.ids) == sum(len(target) for _, target in pairs)
     row = 0
@@ -91,19 +94,8 @@ def test_rows_are_the_teachers_answers_in_data_order(
 
 
 def test_a_target_that_leaves_no_room_for_the_source_has_no_teacher() -> None:
-    targets = [np.full(9, 5), np.array([5, EOS])]
-    dump = TeacherDump(
-        EchoTeacher(),
-        lambda i: np.array([4, 4, 4, 4, 4, 4, 4, EOS]),
-        lambda i: targets[i],
-        bos=BOS,
-        pad=PAD,
-        topk=2,
-        num_masks=7,
-        max_positions=10,
-        max_tokens=100,
-        device=torch.device("cpu"),
-    )
+    source = [4, 4, 4, 4, 4, 4, 4, EOS]
+    dump = teacher_dump([(source, np.full(9, 5)), (source, [5, EOS])], max_positions=10)
     rows = dump.block(range(2), lambda count: None)
     assert np.isneginf(rows.logprobs[:9]).all()
     assert np.isfinite(rows.logprobs[9:]).all()
@@ -173,19 +165,7 @@ def test_logits_that_are_no_numbers_stop_the_dump(sampling: Sampling | None) -> 
             logits[-1] = torch.nan
             return logits
 
-    dump = TeacherDump(
-        BrokenTeacher(),
-        lambda sentence: np.array([3, EOS]),
-        lambda sentence: np.array([4, 5, EOS]),
-        bos=BOS,
-        pad=PAD,
-        topk=4,
-        num_masks=7,
-        max_positions=50,
-        max_tokens=100,
-        device=torch.device("cpu"),
-        sampling=sampling,
-    )
+    dump = teacher_dump([([3, EOS], [4, 5, EOS])], BrokenTeacher(), sampling=sampling)
     with pytest.raises(DataError) as error:
         dump.block([0], lambda tokens: None)
     assert str(error.value) == (

@@ -97,15 +97,9 @@ def run(values: tuple[Tensor, ...], **options: object) -> BertKDLoss:
     return bert_kd_loss(*values, **{**settings, **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_equals_the_definition(alpha: float, temperature: float, label_smoothing: float) -> None:
-    logits, target, ids, logprobs = batch()
-    logprobs[2] = -math.inf  # a row without a teacher
-    logprobs[3, -1] = -math.inf  # an entry without weight
+def assert_as_defined(logits, target, ids, logprobs, **options) -> None:
+    """Losses and gradient are those of the naive reference."""
     ours, reference = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    options = {"alpha": alpha, "temperature": temperature, "label_smoothing": label_smoothing}
     result = run((ours, target, ids, logprobs), **options)
     expected = naive(reference, target, ids, logprobs, ignore_index=PAD, **options)
     for value, wanted in zip((result.loss, result.kd_loss, result.nll_loss), expected, strict=True):
@@ -113,6 +107,17 @@ def test_equals_the_definition(alpha: float, temperature: float, label_smoothing
     result.loss.backward()
     expected[0].backward()
     torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_equals_the_definition(alpha: float, temperature: float, label_smoothing: float) -> None:
+    logits, target, ids, logprobs = batch()
+    logprobs[2] = -math.inf  # a row without a teacher
+    logprobs[3, -1] = -math.inf  # an entry without weight
+    options = {"alpha": alpha, "temperature": temperature, "label_smoothing": label_smoothing}
+    assert_as_defined(logits, target, ids, logprobs, **options)
 
 
 @pytest.mark.parametrize("tail", ["ghost", "uniform"])
@@ -123,16 +128,8 @@ def test_tails_equal_their_definitions(tail: str, alpha: float) -> None:
     logprobs[2], log_tail[2] = -math.inf, 0.0  # a row without a teacher
     logprobs[3, -1], ids[3, -1] = -math.inf, int(target[3])  # an entry that isn't used
     log_tail[5] = -math.inf  # a teacher that is sure
-    ours, reference = logits.clone().requires_grad_(), logits.clone().requires_grad_()
     options = {"alpha": alpha, "temperature": 1.0, "label_smoothing": 0.1}
-    extra = {"tail": tail, "log_tail": log_tail}
-    result = run((ours, target, ids, logprobs), **options, **extra)
-    expected = naive(reference, target, ids, logprobs, ignore_index=PAD, **options, **extra)
-    for value, wanted in zip((result.loss, result.kd_loss, result.nll_loss), expected, strict=True):
-        torch.testing.assert_close(value, wanted, rtol=1e-12, atol=1e-12)
-    result.loss.backward()
-    expected[0].backward()
-    torch.testing.assert_close(ours.grad, reference.grad, rtol=1e-12, atol=1e-12)
+    assert_as_defined(logits, target, ids, logprobs, tail=tail, log_tail=log_tail, **options)
 
 
 @pytest.mark.parametrize("tail", ["ghost", "uniform"])
