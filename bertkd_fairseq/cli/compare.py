@@ -105,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
         bucket_ends=bucket_ends,
         num_examples=args.examples,
     )
-    print(format_comparison(comparison))
     if args.json:
         read = {s.name: [[str(r.path), r.format] for r in s.runs] for s in systems}
         record = {"reference": str(path), "files": read, "baseline": systems[0].name}
@@ -113,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         write_whole(args.json, text + "\n")
     if args.html:
         write_whole(args.html, format_html(comparison, str(path), systems))
+    print(format_comparison(comparison))
     return 0
 
 

@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
     """Print every finding; return 1 if something needed is broken."""
     raise_all(output_problems(force=True, json=args.json))
     findings = examine()
-    print(format_findings(findings))
     if args.json:
         report = {"version": bertkd_fairseq.__version__, "healthy": healthy(findings)}
         report["findings"] = {name: asdict(finding) for name, finding in findings.items()}
         write_whole(args.json, json.dumps(report, indent=2) + "\n")
+    print(format_findings(findings))
     return 0 if healthy(findings) else 1
 
 

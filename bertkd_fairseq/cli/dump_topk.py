@@ -276,6 +276,6 @@ def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> d
 
 
 def _print(summary: dict[str, Any], args: argparse.Namespace) -> None:
-    print("\n".join(f"{name:<18} {value}" for name, value in summary.items()))
     if args.json:
         write_whole(args.json, json.dumps(summary, indent=1) + "\n")
+    print("\n".join(f"{name:<18} {value}" for name, value in summary.items()))

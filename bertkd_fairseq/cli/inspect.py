@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
         if args.plot:
             title = store.meta["signature"]
             plot_statistics(summary["statistics"], statistics.mass_counts, args.plot, title)
-    print("\n".join(_lines(summary)))
     if args.json:
         write_whole(args.json, json.dumps(summary, indent=1) + "\n")
+    print("\n".join(_lines(summary)))
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from bertkd_fairseq import __version__, cli
 from bertkd_fairseq.errors import DataError
-from tests.conftest import BERTKD, USER_DIR, run_command
+from tests.conftest import BERTKD, USER_DIR, command_environment, run_command
 
 COMMANDS = sorted(cli.COMMANDS)
 
@@ -130,3 +132,14 @@ def test_light_commands_import_neither_torch_nor_fairseq() -> None:
         "print({'torch', 'fairseq', 'transformers'} & set(sys.modules))"
     )
     assert run_command([sys.executable, "-c", code]).stdout.endswith("\nset()\n")
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    """As in `bertkd ... | head -1`: no traceback, and the exit code of a program that SIGPIPE ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*BERTKD, "user-dir"], env=command_environment(), stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
