@@ -73,5 +73,11 @@ STUDENT=(
     --keep-interval-updates "$((AVERAGE > 1 ? AVERAGE : 1))" --required-batch-size-multiple 1
     --log-format simple --log-interval "$LOG_EVERY"
 )
+# Every translation: without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
+GENERATE=(
+    "$DATA_BIN" --user-dir "$USER_DIR" --gen-subset test --lenpen "$LENPEN"
+    --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B" --max-tokens 8000 --required-batch-size-multiple 1
+    --bpe bert_wordpiece --tokenizer bertkd_moses
+)
 ((STUDENT_UPDATE_FREQ == 1)) || STUDENT+=(--update-freq "$STUDENT_UPDATE_FREQ")
 ((AVERAGE == 0)) || STUDENT+=(--keep-best-checkpoints "$AVERAGE")

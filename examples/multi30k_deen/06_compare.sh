@@ -8,12 +8,8 @@ tables=() # what was scored: suffix of its files, a space, its heading
 translate() {
     local suffix=$1 checkpoint=$2 beam=$3 name
     for name in plain distilled; do
-        # Without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
-        stage "generate_$name$suffix" fairseq-generate "$DATA_BIN" --user-dir "$USER_DIR" \
-            --path "$WORK/$name/$checkpoint" --gen-subset test --results-path "$WORK/$name$suffix" \
-            --beam "$beam" --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B" \
-            --max-tokens 8000 --required-batch-size-multiple 1 \
-            --bpe bert_wordpiece --tokenizer bertkd_moses
+        stage "generate_$name$suffix" fairseq-generate "${GENERATE[@]}" --beam "$beam" \
+            --path "$WORK/$name/$checkpoint" --results-path "$WORK/$name$suffix"
     done
     stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \
         --system plain="$WORK/plain$suffix/generate-test.txt" \

@@ -41,7 +41,7 @@ def _run(
 def test_recipes_have_the_same_scripts() -> None:
     assert [
         *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
-        *("06_compare.sh", "config.sh", "run_all.sh"),
+        *("06_compare.sh", "config.sh", "run_all.sh", "student.sh"),
     ] == SCRIPTS
     for recipe in RECIPES:
         for script in SCRIPTS:
@@ -82,6 +82,20 @@ def test_complete_stages_skip_themselves(work: tuple) -> None:
     skipped = [line.split(":")[0] for line in said.splitlines() if "complete, skipped" in line]
     assert skipped == STAGES
     assert before == {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_another_student_goes_on_from_its_checkpoint(work: tuple) -> None:
+    folder, env, _ = work
+    more = {**env, "SEED": "2", "KD_ALPHA": "0.3", "KD_TEMPERATURE": "1"}
+    for updates in ("2", "4"):
+        _run("student.sh", cwd=folder, env={**more, "UPDATES": updates})
+        name = f"alpha0.3.T1.seed2.{updates}"
+        assert "H-60\t" in (folder / name / "generate-test.txt").read_text("utf-8")
+    log = (folder / "logs" / "alpha0.3.T1.seed2.4.log").read_text("utf-8")
+    assert "num_updates=3, " in log and "num_updates=2, " not in log and "kd_loss=" in log
+    _run("student.sh", cwd=folder, env={**more, "KD_ALPHA": "0", "UPDATES": "2"})
+    log = (folder / "logs" / "plain.seed2.2.log").read_text("utf-8")
+    assert "num_updates=2, " in log and "kd_loss=" not in log
 
 
 def test_complete_stage_with_other_settings_is_refused(work: tuple) -> None:
