@@ -20,7 +20,9 @@ _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| (.*)")
 _HYDRA = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+\]\[([\w.]+)\]\[INFO\] - ")
 _STATISTICS = re.compile(r"(train_inner|train|valid\w*) \| (.*)")
 _SIMPLE_INTERVAL = re.compile(r"epoch \d+:\s+\d+ / \d+ (.*)")
-# The configuration is the first thing that fairseq-train logs; then where it continues, if it does.
+# What training itself logs, and so takes part in its time: modules and other processes speak before it begins.
+_TRAINING = re.compile(r"(fairseq_cli\.train|fairseq\.trainer|train_inner|train|valid\w*) \| ")
+# The configuration is the first thing that training logs; then where it continues, if it does.
 _ATTEMPT = re.compile(r"fairseq_cli\.train \| (\{|Namespace\()")
 _CONTINUES = re.compile(r"fairseq\.trainer \| Loaded checkpoint .* @ (\d+) updates\)")
 _FROM_NOTHING = "fairseq.trainer | No existing checkpoint found"
@@ -55,6 +57,8 @@ def read_log(path: str | Path) -> list[Point]:
         if not (match := _LINE.search(_HYDRA.sub(r"\1 | INFO | \2 | ", line))):
             continue
         message = match[2]
+        if not _TRAINING.match(message):
+            continue
         if _ATTEMPT.match(message):
             clock.pause()
         clock.read(match[1])

@@ -135,6 +135,13 @@ def test_time_adds_up_over_attempts_without_the_pauses(tmp_path: Path) -> None:
     assert seen(path) == [(10, 20, 1), (20, 30, 1), (30, 30 + 20, 9)]
 
 
+def test_what_modules_say_before_an_attempt_is_part_of_the_pause(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    imported = "2026-01-01 00:09:00 | INFO | fairseq.tasks.text_to_speech | Please install it\n"
+    path.write_text(attempt(1, NOTHING, 10, 20) + imported + attempt(9, loaded(20), 30))
+    assert seen(path) == [(10, 20, 1), (20, 30, 1), (30, 30 + 20, 9)]
+
+
 def test_what_was_logged_beyond_the_checkpoint_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "log"
     # Stopped at 40 with a checkpoint at 20, then killed at 25 already: 30 and 40 belong to no model.
