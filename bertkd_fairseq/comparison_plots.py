@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.comparison import LONGEST_NGRAM, Comparison
-from bertkd_fairseq.pictures import COLOURS, MARKERS, line_look, plain, svg
+from bertkd_fairseq.pictures import COLOURS, line_look, marker_look, plain, svg
 
 _HATCHES = ("", "///", "...", "xx", "\\\\\\")
 _REFERENCE_LOOK = {"color": "#b0b0b0", "edgecolor": "#404040"}
@@ -68,7 +68,7 @@ def _draw(draw: Any, comparison: Comparison) -> str:
 
 def _draw_scores(axes: Any, comparison: Comparison) -> None:
     for k, scores in enumerate(comparison.scores.values()):
-        bleu, look = scores["bleu"], {"color": COLOURS[k % 5], "marker": MARKERS[k % 5]}
+        bleu, look = scores["bleu"], marker_look(k)
         axes.errorbar(bleu.score, k, xerr=bleu.interval, capsize=4, markersize=7, **look)
         if len(bleu.runs) > 1:
             axes.plot(bleu.runs, [k + 0.25] * len(bleu.runs), mfc="none", linestyle="", **look)
@@ -126,7 +126,7 @@ def _errorbars(
     """Draw a line with error bars, a little beside those of the other systems."""
     systems = len(comparison.scores)
     where = np.arange(len(values)) + (k - (systems - 1) / 2) * min(0.12, 0.5 / systems)
-    look = {"marker": MARKERS[k % 5], "markersize": 5, "linewidth": 1.3, **line_look(k)}
+    look = {"markersize": 5, "linewidth": 1.3, **marker_look(k), **line_look(k)}
     axes.errorbar(where, values, yerr=around, capsize=3, label=label, **look)
 
 

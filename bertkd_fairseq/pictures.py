@@ -10,12 +10,17 @@ from bertkd_fairseq.whole_file import whole_file
 
 #: Okabe and Ito's colours, told apart by the colour-blind; those too light for paper are left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
-MARKERS = "os^Dv"
+_MARKERS = "os^Dv"
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
+def marker_look(k: int) -> dict[str, Any]:
+    """Return colour and marker of the k-th system or run: no two of 25 are alike, five differ even in grey."""
+    return {"color": COLOURS[k % 5], "marker": _MARKERS[(k + k // 5) % 5]}
+
+
 def line_look(k: int) -> dict[str, Any]:
-    """Return colour and dashes of the k-th line: no two of 25 are alike, five differ even in grey."""
+    """Return colour and dashes of the k-th line, to go with its marker."""
     return {"color": COLOURS[k % 5], "linestyle": _DASHES[(k + k // 5) % 5]}
 
 

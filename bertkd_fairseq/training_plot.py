@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.pictures import MARKERS, line_look, plain, save_png
+from bertkd_fairseq.pictures import line_look, marker_look, plain, save_png
 from bertkd_fairseq.training_log import Point, curve
 
 #: What is plotted, in this order, where any run has it.
@@ -82,7 +82,7 @@ def _log_scale(axes: Any) -> None:
 def _look(k: int, split: str) -> dict[str, Any]:
     if split == "train":
         return {"linewidth": 0.9, "alpha": 0.75, **line_look(k)}
-    return {"linewidth": 1.6, "marker": MARKERS[k % 5], "markersize": 4, **line_look(k)}
+    return {"linewidth": 1.6, "markersize": 4, **marker_look(k), **line_look(k)}
 
 
 def _legend(names: list[str]) -> list[Any]:
