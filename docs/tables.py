@@ -1,0 +1,117 @@
+"""Write the tables of README.md and docs/results.md from what `bertkd compare` and `bertkd curves` measured.
+
+    python docs/tables.py            # replace every table
+    python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
+
+A table stands between `<!-- table: FILE -->` and `<!-- end of table -->`, FILE as in docs/results: scores from the JSON
+of `bertkd compare`, BLEU on valid from the CSV of `bertkd curves`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
+TABLE = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+
+
+def make_table(name: str) -> str:
+    """Return the table of a file in docs/results, as Markdown."""
+    path = ROOT / "docs" / "results" / name
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            return "".join(f"{line}\n" for line in valid_bleu(csv.DictReader(file)))
+    return "".join(f"{line}\n" for line in scores(json.loads(path.read_text("utf-8"))))
+
+
+def scores(record: dict[str, Any]) -> Iterator[str]:
+    """Yield a row for every system: mean and spread over seeds, and the test against the first system."""
+    columns = ["", "seeds", "sacreBLEU", "tokenised BLEU", "chrF", "length ratio"]
+    columns += ["difference in sacreBLEU [95%]", "p, bootstrap", "p, randomisation"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for system, score in record["scores"].items():
+        bleu, against = score["bleu"], score["bleu"]["against_first"]
+        cells = [system, str(len(bleu["runs"]))]
+        cells += [_mean(score[metric]) for metric in ("bleu", "tokenized_bleu", "chrf")]
+        cells.append(f"{bleu['length_ratio']:.3f}")
+        if against:
+            low, high = against["interval"]
+            cells.append(f"{against['difference']:+.2f} [{low:+.2f}, {high:+.2f}]")
+            cells += [_p(against["bootstrap_p"]), _p(against["randomization_p"])]
+        else:
+            cells += ["", "", ""]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def _mean(score: dict[str, Any]) -> str:
+    spread = score["spread"]
+    return f"{score['score']:.2f}" + (f" ±{spread:.2f}" if spread is not None else "")
+
+
+def valid_bleu(rows: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Yield a row for every run: BLEU on valid after so many updates, its best in bold."""
+    runs: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if (row["split"], row["metric"]) == ("valid", "bleu"):
+            runs.setdefault(row["run"], {})[int(row["update"])] = float(row["value"])
+    columns = sorted({updates for values in runs.values() for updates in values})
+    yield f"| updates | {' | '.join(f'{updates:,}' for updates in columns)} |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for run, values in runs.items():
+        best = max(values.values())
+        cells = [_valid_cell(values.get(updates), best) for updates in columns]
+        yield f"| {run} | {' | '.join(cells)} |"
+
+
+def _valid_cell(value: float | None, best: float) -> str:
+    if value is None:
+        return ""
+    return f"**{value:.2f}**" if value == best else f"{value:.2f}"
+
+
+def table_names(page: str) -> list[str]:
+    """Return the files whose tables stand on a page."""
+    return [found[1] for found in TABLE.finditer(page)]
+
+
+def with_tables(page: str) -> str:
+    """Return a page with all its tables made anew."""
+    return TABLE.sub(lambda found: found[1] + found[2] + make_table(found[1]), page)
+
+
+def main() -> int:
+    """Replace the tables or, with ``--check``, say which pages are behind."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    args = parser.parse_args()
+    behind = [
+        path for path in PAGES if with_tables(path.read_text("utf-8")) != path.read_text("utf-8")
+    ]
+    for path in behind:
+        if args.check:
+            print(
+                f"{path.relative_to(ROOT)} is behind its tables. Run `python docs/tables.py`.",
+                file=sys.stderr,
+            )
+        else:
+            path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
+    return int(args.check and bool(behind))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Tables in the docs are what their files say."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import CHECKOUT, run_command
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", CHECKOUT / "docs" / "tables.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_page_is_behind_its_tables() -> None:
+    done = run_command([sys.executable, CHECKOUT / "docs" / "tables.py", "--check"])
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_every_page_has_a_table_and_every_file_is_used(tables: ModuleType) -> None:
+    named = [set(tables.table_names(path.read_text("utf-8"))) for path in tables.PAGES]
+    assert all(named)
+    kept = {path.name for path in (CHECKOUT / "docs" / "results").iterdir()}
+    assert kept == set.union(*named)
+
+
+def test_scores(tables: ModuleType) -> None:
+    def metric(score: float, spread: float | None = None) -> dict:
+        return {"score": score, "spread": spread, "runs": [score], "length_ratio": 0.9414}
+
+    test = {"difference": -0.516, "interval": [-1.0, 0.25], "bootstrap_p": 0.0123}
+    test["randomization_p"] = None
+    plain = {name: metric(37.304) for name in ("bleu", "tokenized_bleu", "chrf")}
+    other = {name: metric(36.788, 0.5) for name in ("bleu", "tokenized_bleu", "chrf")}
+    plain["bleu"]["against_first"], other["bleu"]["against_first"] = None, test
+    assert list(tables.scores({"scores": {"plain": plain, "T 1": other}}))[2:] == [
+        "| plain | 1 | 37.30 | 37.30 | 37.30 | 0.941 |  |  |  |",
+        "| T 1 | 1 | 36.79 ±0.50 | 36.79 ±0.50 | 36.79 ±0.50 | 0.941 | -0.52 [-1.00, +0.25] | .012 |  |",
+    ]
+
+
+def test_bleu_on_valid(tables: ModuleType) -> None:
+    def row(run: str, update: int, value: float, metric: str = "bleu") -> dict[str, str]:
+        return {
+            "run": run,
+            "split": "valid",
+            "update": str(update),
+            "metric": metric,
+            "value": str(value),
+        }
+
+    rows = [row("a", 1000, 20), row("a", 500, 10), row("b", 500, 11.126), row("b", 500, 3, "loss")]
+    assert list(tables.valid_bleu(rows)) == [
+        "| updates | 500 | 1,000 |",
+        "|---|---|---|",
+        "| a | 10.00 | **20.00** |",
+        "| b | **11.13** |  |",
+    ]
