@@ -55,7 +55,7 @@ MAX_LEN_B=${MAX_LEN_B:-10}
 RESAMPLES=${RESAMPLES:-1000}
 
 # Memory that is freed stays with the process: glibc hands large blocks back to the kernel, and faulting them in anew
-# takes a fifth of a student's update on a CPU.
+# takes a seventh to a third of a student's update on a CPU.
 large=4000000000
 export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.mmap_threshold=$large:glibc.malloc.trim_threshold=$large:glibc.malloc.top_pad=64000000}
 
