@@ -26,10 +26,12 @@ TABLE = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end of table -->)"
 def make_table(name: str) -> str:
     """Return the table of a file in docs/results, as Markdown."""
     path = ROOT / "docs" / "results" / name
+    text = path.read_text("utf-8")
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            return "".join(f"{line}\n" for line in valid_bleu(csv.DictReader(file)))
-    return "".join(f"{line}\n" for line in scores(json.loads(path.read_text("utf-8"))))
+        lines = valid_bleu(csv.DictReader(text.splitlines()))
+    else:
+        lines = scores(json.loads(text))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def scores(record: dict[str, Any]) -> Iterator[str]:
@@ -99,18 +101,19 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="change nothing")
     args = parser.parse_args()
-    behind = [
-        path for path in PAGES if with_tables(path.read_text("utf-8")) != path.read_text("utf-8")
-    ]
-    for path in behind:
+    code = 0
+    for path in PAGES:
+        before = path.read_text("utf-8")
+        after = with_tables(before)
+        if after == before:
+            continue
         if args.check:
-            print(
-                f"{path.relative_to(ROOT)} is behind its tables. Run `python docs/tables.py`.",
-                file=sys.stderr,
-            )
+            name = path.relative_to(ROOT)
+            print(f"{name} is behind its tables. Run `python docs/tables.py`.", file=sys.stderr)
+            code = 1
         else:
-            path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
-    return int(args.check and bool(behind))
+            path.write_text(after, "utf-8")
+    return code
 
 
 if __name__ == "__main__":
