@@ -21,7 +21,7 @@ _HYDRA = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+\]\[([\w.]+)\]\[INF
 _STATISTICS = re.compile(r"(train_inner|train|valid\w*) \| (.*)")
 _SIMPLE_INTERVAL = re.compile(r"epoch \d+:\s+\d+ / \d+ (.*)")
 # What training itself logs, and so takes part in its time: modules and other processes speak before it begins.
-_TRAINING = re.compile(r"(fairseq_cli\.train|fairseq\.trainer|train_inner|train|valid\w*) \| ")
+_TRAINING = re.compile(rf"(fairseq_cli\.train|fairseq\.trainer) \| |{_STATISTICS.pattern}")
 # The configuration is the first thing that training logs; then where it continues, if it does.
 _ATTEMPT = re.compile(r"fairseq_cli\.train \| (\{|Namespace\()")
 _CONTINUES = re.compile(r"fairseq\.trainer \| Loaded checkpoint .* @ (\d+) updates\)")
