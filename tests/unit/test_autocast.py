@@ -36,18 +36,19 @@ def attend(model: torch.nn.Linear, sample: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 @pytest.mark.parametrize("step", ["train_step", "valid_step"])
-def test_the_criterion_runs_under_autocast_without_flash_attention(step: str) -> None:
+@pytest.mark.parametrize(
+    ("asked_for", "kernel_and_mode", "dtype"),
+    [
+        (True, {"autocast": True, "flash": False}, torch.bfloat16),
+        (False, {"autocast": False, "flash": True}, torch.float32),
+    ],
+)
+def test_what_the_criterion_runs_under(
+    step: str, asked_for: bool, kernel_and_mode: dict[str, bool], dtype: torch.dtype
+) -> None:
     model, sample = torch.nn.Linear(8, 8), torch.randn(2, 2, 5, 8)
-    attended, seen = getattr(Task(True), step)(sample, model, attend)
-    assert seen == {"autocast": True, "flash": False}
-    assert attended.dtype == torch.bfloat16
+    attended, seen = getattr(Task(asked_for), step)(sample, model, attend)
+    assert seen == kernel_and_mode
+    assert attended.dtype == dtype
     assert not torch.is_autocast_enabled("cpu")
     assert torch.backends.cuda.flash_sdp_enabled()  # the flag that the CPU's kernels go by as well
-
-
-@pytest.mark.parametrize("step", ["train_step", "valid_step"])
-def test_without_the_option_the_criterion_is_left_alone(step: str) -> None:
-    model, sample = torch.nn.Linear(8, 8), torch.randn(2, 2, 5, 8)
-    attended, seen = getattr(Task(False), step)(sample, model, attend)
-    assert seen == {"autocast": False, "flash": True}
-    assert attended.dtype == torch.float32
