@@ -75,9 +75,9 @@ STUDENT=(
 )
 # Every translation: without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
 GENERATE=(
-    "$DATA_BIN" --user-dir "$USER_DIR" --gen-subset test --lenpen "$LENPEN"
-    --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B" --max-tokens 8000 --required-batch-size-multiple 1
-    --bpe bert_wordpiece --tokenizer bertkd_moses
+    --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B"
+    --max-tokens 8000 --required-batch-size-multiple 1 --bpe bert_wordpiece --tokenizer bertkd_moses
+    --user-dir "$USER_DIR" --gen-subset test "$DATA_BIN"
 )
 ((STUDENT_UPDATE_FREQ == 1)) || STUDENT+=(--update-freq "$STUDENT_UPDATE_FREQ")
 ((AVERAGE == 0)) || STUDENT+=(--keep-best-checkpoints "$AVERAGE")

@@ -8,7 +8,7 @@ tables=() # what was scored: suffix of its files, a space, its heading
 translate() {
     local suffix=$1 checkpoint=$2 beam=$3 name
     for name in plain distilled; do
-        stage "generate_$name$suffix" fairseq-generate "${GENERATE[@]}" --beam "$beam" \
+        stage "generate_$name$suffix" fairseq-generate --beam "$beam" "${GENERATE[@]}" \
             --path "$WORK/$name/$checkpoint" --results-path "$WORK/$name$suffix"
     done
     stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \

@@ -20,5 +20,5 @@ fi
 # shellcheck disable=SC2086
 stage "$name.$UPDATES" fairseq-train "${STUDENT[@]}" --save-dir "$WORK/$name" \
     --criterion bert_kd_label_smoothed_cross_entropy "${options[@]}" --max-update "$UPDATES" $STUDENT_EXTRA
-stage "generate_$name.$UPDATES" fairseq-generate "${GENERATE[@]}" --beam "$BEAM" \
+stage "generate_$name.$UPDATES" fairseq-generate --beam "$BEAM" "${GENERATE[@]}" \
     --path "$WORK/$name/checkpoint_best.pt" --results-path "$WORK/$name.$UPDATES"

@@ -104,7 +104,23 @@ def test_single_beam_and_checkpoint_are_what_was_asked_for(
     ):
         done = (work / f"generate_distilled{suffix}.done").read_text()
         assert f"--path $WORK/distilled/{checkpoint}.pt " in done
-        assert f" --beam {beam} " in done and " --lenpen 0.6 " in done
+        assert f"--beam {beam} --lenpen 0.6 " in done
+
+
+def test_another_weight_keeps_nothing_of_the_student_before(
+    run_all: tuple[Path, dict[str, str], str], tmp_path: Path
+) -> None:
+    """What multi30k_deen/README.md says to remove, done to a run with averages and another beam."""
+    readme = (RECIPE.parent / "multi30k_deen" / "README.md").read_text("utf-8")
+    [remove] = re.findall(r"\(cd work/alpha08 && (rm .*)\)", readme)
+    for path in run_all[0].iterdir():  # names are enough
+        (tmp_path / path.name).touch()
+    run_command(["bash", "-c", remove], cwd=tmp_path)
+    plain = ["", ".average_best", ".average_last", ".beam4"]
+    kept = ["average_best_plain", "average_last_plain", *(f"generate_plain{x}" for x in plain)]
+    kept += ["archive", "dump", "plain", "prepare", "teacher"]
+    assert sorted(path.stem for path in tmp_path.glob("*.done")) == sorted(kept)
+    assert not list(tmp_path.glob("*distilled*")) and not list(tmp_path.glob("scores*"))
 
 
 def test_other_archive_is_refused(run_all: tuple[Path, dict[str, str], str]) -> None:
