@@ -4,7 +4,7 @@
     python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
 
 A table stands between `<!-- table: FILE -->` and `<!-- end of table -->`, FILE as in docs/results: scores from the JSON
-of `bertkd compare`, BLEU on valid from the CSV of `bertkd curves`.
+of `bertkd compare`, or a metric on valid from the CSV of `bertkd curves` (`<!-- table: FILE METRIC -->`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
-TABLE = re.compile(r"(?<=<!-- table: )(\S+)( -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+TABLE = re.compile(
+    r"(?P<head><!-- table: (?P<file>\S+)(?: (?P<metric>\w+))? -->\n).*?(?=<!-- end of table -->)",
+    re.DOTALL,
+)
 
 
-def make_table(name: str) -> str:
-    """Return the table of a file in docs/results, as Markdown."""
+def make_table(name: str, metric: str | None) -> str:
+    """Return the table of a file in docs/results (of CSV, of one metric in it), as Markdown."""
     path = ROOT / "docs" / "results" / name
     text = path.read_text("utf-8")
-    if path.suffix == ".csv":
-        lines = valid_bleu(csv.DictReader(text.splitlines()))
+    if metric:
+        lines = on_valid(csv.DictReader(text.splitlines()), metric)
     else:
         lines = scores(json.loads(text))
     return "".join(f"{line}\n" for line in lines)
@@ -63,22 +66,22 @@ def _mean(score: dict[str, Any]) -> str:
     return f"{score['score']:.2f}" + (f" ±{spread:.2f}" if spread is not None else "")
 
 
-def valid_bleu(rows: Iterable[dict[str, str]]) -> Iterator[str]:
-    """Yield a row for every run: BLEU on valid after so many updates, its best in bold."""
+def on_valid(rows: Iterable[dict[str, str]], metric: str) -> Iterator[str]:
+    """Yield a row for every run: a metric on valid after so many updates, its best in bold."""
     runs: dict[str, dict[int, float]] = {}
     for row in rows:
-        if (row["split"], row["metric"]) == ("valid", "bleu"):
+        if (row["split"], row["metric"]) == ("valid", metric):
             runs.setdefault(row["run"], {})[int(row["update"])] = float(row["value"])
     columns = sorted({updates for values in runs.values() for updates in values})
     yield f"| updates | {' | '.join(f'{updates:,}' for updates in columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
     for run, values in runs.items():
-        best = max(values.values())
-        cells = [_valid_cell(values.get(updates), best) for updates in columns]
+        best = (max if metric == "bleu" else min)(values.values())
+        cells = [_cell(values.get(updates), best) for updates in columns]
         yield f"| {run} | {' | '.join(cells)} |"
 
 
-def _valid_cell(value: float | None, best: float) -> str:
+def _cell(value: float | None, best: float) -> str:
     if value is None:
         return ""
     return f"**{value:.2f}**" if value == best else f"{value:.2f}"
@@ -86,12 +89,12 @@ def _valid_cell(value: float | None, best: float) -> str:
 
 def table_names(page: str) -> list[str]:
     """Return the files whose tables stand on a page."""
-    return [found[1] for found in TABLE.finditer(page)]
+    return [found["file"] for found in TABLE.finditer(page)]
 
 
 def with_tables(page: str) -> str:
     """Return a page with all its tables made anew."""
-    return TABLE.sub(lambda found: found[1] + found[2] + make_table(found[1]), page)
+    return TABLE.sub(lambda found: found["head"] + make_table(found["file"], found["metric"]), page)
 
 
 def main() -> int:

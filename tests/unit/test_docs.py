@@ -47,8 +47,8 @@ def test_scores(tables: ModuleType) -> None:
     ]
 
 
-def test_bleu_on_valid(tables: ModuleType) -> None:
-    def row(run: str, update: int, value: float, metric: str = "bleu") -> dict[str, str]:
+def test_a_metric_on_valid(tables: ModuleType) -> None:
+    def row(run: str, update: int, value: float, metric: str) -> dict[str, str]:
         return {
             "run": run,
             "split": "valid",
@@ -57,10 +57,16 @@ def test_bleu_on_valid(tables: ModuleType) -> None:
             "value": str(value),
         }
 
-    rows = [row("a", 1000, 20), row("a", 500, 10), row("b", 500, 11.126), row("b", 500, 3, "loss")]
-    assert list(tables.valid_bleu(rows)) == [
+    rows = [row("a", 1000, 20, "bleu"), row("a", 500, 10, "bleu"), row("b", 500, 11.126, "bleu")]
+    rows += [row("a", 1000, 3, "nll_loss"), row("a", 500, 2.25, "nll_loss")]
+    assert list(tables.on_valid(rows, "bleu")) == [
         "| updates | 500 | 1,000 |",
         "|---|---|---|",
         "| a | 10.00 | **20.00** |",
         "| b | **11.13** |  |",
+    ]
+    assert list(tables.on_valid(rows, "nll_loss")) == [
+        "| updates | 500 | 1,000 |",
+        "|---|---|---|",
+        "| a | **2.25** | 3.00 |",
     ]
