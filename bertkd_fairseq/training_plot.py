@@ -55,8 +55,7 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
     grid[-1, 0].set_xlabel("updates")
     grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
     figure.align_ylabels()
-    columns = min(5, len(runs) + 2)
-    figure.legend(handles=_legend(list(runs)), loc="outside lower center", ncols=columns)
+    _add_legend(figure, list(runs))
     if title:
         figure.suptitle(plain(title))
     save_png(figure, path)
@@ -83,6 +82,16 @@ def _look(k: int, split: str) -> dict[str, Any]:
     if split == "train":
         return {"linewidth": 0.9, "alpha": 0.75, **line_look(k)}
     return {"linewidth": 1.6, "markersize": 4, **marker_look(k), **line_look(k)}
+
+
+def _add_legend(figure: Any, names: list[str]) -> None:
+    """Put what the lines mean below the figure, in as many columns as it is wide enough for."""
+    handles = _legend(names)
+    for columns in range(min(5, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _legend(names: list[str]) -> list[Any]:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.training_log import Point, curve, read_log, write_csv
@@ -201,6 +202,14 @@ def test_command_refuses_to_replace_and_tells_all_mistakes(tmp_path: Path) -> No
         "  4. `x.csv` exists already. Use another name, or --force to replace it.\n"
     )
     run_command([*command, "--force"], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("length", [10, 25, 60])
+def test_legend_fits_the_picture(tmp_path: Path, length: int) -> None:
+    points = [Point("valid", 100, 1.0, {"bleu": 1.25})]
+    plot({f"{k} {'x' * length}": points for k in range(9)}, tmp_path / "x.png")
+    picture = imread(tmp_path / "x.png")  # (height, width, RGBA) from 0 to 1
+    assert (picture[:, [0, 1, -2, -1]] == 1).all()
 
 
 def test_command_on_a_log_of_nothing_that_is_drawn(tmp_path: Path) -> None:
