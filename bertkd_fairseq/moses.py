@@ -9,20 +9,18 @@ which go here, and words of Indic scripts, which the script cuts at every virama
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import re
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
 
-log = logging.getLogger(__name__)
+from bertkd_fairseq.progress import Progress
 
 _CHUNK = 2000
-_PROGRESS_SECONDS = 10.0
 
 # Everything that some reader of lines takes for the end of a line or of a word, and the tab, which
 # fairseq-interactive takes for the start of constraints. Other control characters go.
@@ -98,26 +96,28 @@ def tokenize_lines(
 ) -> list[str]:
     """Return :meth:`MosesText.tokenize` of each line, in order for any number of ``workers``."""
     chunks = [lines[start : start + _CHUNK] for start in range(0, len(lines), _CHUNK)]
-    workers = min(workers, len(chunks))
-    if workers <= 1:
-        return _tokenize_chunk(lines, lang, lowercase, normalize)
+    how = repeat(lang), repeat(lowercase), repeat(normalize)
     tokenized: list[str] = []
-    started = shown = time.monotonic()
+    with (
+        _chunk_mapper(min(workers, len(chunks))) as map_chunks,
+        Progress(f"tokenising {lang}", len(lines), "lines") as progress,
+    ):
+        for done in map_chunks(_tokenize_chunk, chunks, *how):
+            tokenized += done
+            progress.add(len(done))
+    return tokenized
+
+
+@contextmanager
+def _chunk_mapper(workers: int) -> Iterator[Callable[..., Iterable[list[str]]]]:
+    """Yield ``map`` over so many processes."""
+    if workers <= 1:
+        yield map
+        return
     # Spawned, because forking a process whose tokenizers library has started threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        how = repeat(lang), repeat(lowercase), repeat(normalize)
-        for done in pool.map(_tokenize_chunk, chunks, *how):
-            tokenized += done
-            now = time.monotonic()
-            if now - shown > _PROGRESS_SECONDS:
-                shown, rate = now, len(tokenized) / (now - started)
-                left = (len(lines) - len(tokenized)) / rate
-                log.info(
-                    "%s: %d of %d lines tokenised, %.0f lines/s, %.0f s left",
-                    *(lang, len(tokenized), len(lines), rate, left),
-                )
-    return tokenized
+        yield pool.map
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Progress with rate and ETA: tqdm on a terminal, a plain log line now and then elsewhere."""
+"""Progress with rate and ETA: tqdm on a terminal, elsewhere log lines if it takes long enough."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Progress:
     def __init__(self, what: str, total: int, unit: str, done: int = 0) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._start_count = done
+        self._last_shown: int | None = None  # the count in the last line
         self._lock = threading.Lock()
         self._start = self._last_line = time.monotonic()
         self._bar = (
@@ -36,7 +37,6 @@ class Progress:
             if self._bar is not None:
                 self._bar.update(count)
             elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-                self._last_line = time.monotonic()
                 self._line()
 
     @property
@@ -45,6 +45,7 @@ class Progress:
         return (self.done - self._start_count) / max(time.monotonic() - self._start, 1e-9)
 
     def _line(self) -> None:
+        self._last_line, self._last_shown = time.monotonic(), self.done
         remaining = (self.total - self.done) / max(self.rate, 1e-9)
         log.info(
             "%s: %d of %d %s (%.0f%%), %.0f %s/s, %d:%02d left",
@@ -63,5 +64,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif error is None:
+        elif error is None and self._last_shown not in (None, self.done):
             self._line()
