@@ -1,19 +1,23 @@
-"""``bertkd inspect``: signature, statistics and single sentences of a teacher store."""
+"""``bertkd inspect``: signature, statistics and single sentences of a teacher store; students beside it."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.cli.options import output_problems, write_whole
+from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
+from bertkd_fairseq.data.student_answers import Student
 from bertkd_fairseq.data_bin import DataBin
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.store_plot import plot_statistics
 from bertkd_fairseq.store_statistics import StoreStatistics
+from bertkd_fairseq.student_agreement import StudentAgreement, agreement_table
 from bertkd_fairseq.topk_store import TopKStore
 
 EXAMPLE = "bertkd inspect topk --data-bin data-bin --verify --plot topk.png"
@@ -30,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--verify", action="store_true", help="read every byte and compare with the checksums")
     add("--sentence", type=int, metavar="I", help="show this sentence, token by token, from 0")
+    add(
+        "--student",
+        action="append",
+        default=[],
+        metavar="NAME=CHECKPOINT",
+        help="how often this student is right where the teacher is and where it isn't; repeat for several",
+    )
     add("--plot", metavar="FILE", help="draw the statistics to this PNG")
     add("--json", metavar="FILE", help="write the numbers here too")
     add("--force", action="store_true", help="replace files that exist")
@@ -37,28 +48,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
-    problems = output_problems(force=args.force, plot=args.plot, json=args.json)
-    if args.sentence is not None and (args.plot or args.json):
-        problems.append("--sentence shows one sentence alone: leave out --plot and --json.")
-    if args.plot and not args.data_bin:
-        problems.append("--plot needs --data-bin, to know the target tokens.")
-    raise_all(problems)
+    students, problems = named_files("--student", "NAME=CHECKPOINT", args.student)
+    raise_all(problems + _problems(args, students))
     store = TopKStore.open(args.store)
-    if store.sampled and args.plot:
-        raise ConfigurationError(
-            f"--plot draws the teacher's top K, but the targets of {store.path} are sampled. Leave it out."
-        )
+    raise_all(_top_k_problems(args, store))
     if args.verify:  # first: what has changed must not lead the rest astray
         _verify(store)
     pairs = _open_pairs(store, DataBin.open(args.data_bin)) if args.data_bin else None
     if args.sentence is not None:
-        if not 0 <= args.sentence < len(store):
-            raise ConfigurationError(
-                must_be("--sentence", f"from 0 to {len(store) - 1}", args.sentence)
-            )
-        gold = pairs.tgt[args.sentence].numpy() if pairs else None
-        print("\n".join(sentence_table(store, args.sentence, gold)))
-        return 0
+        lines = _sentence(store, args.sentence, pairs)
+    else:
+        loaded = [(name, Student(path, args.data_bin, store.symbols())) for name, path in students]
+        lines = _report(args, store, pairs, loaded)
+    print("\n".join(lines))
+    return 0
+
+
+def _problems(args: argparse.Namespace, students: list[tuple[str, str]]) -> list[str]:
+    """Return what is wrong with the options, without opening anything."""
+    problems = output_problems(force=args.force, plot=args.plot, json=args.json)
+    problems += [
+        f"there is no checkpoint at {path}. Train a student first."
+        for _, path in students
+        if not Path(path).is_file()
+    ]
+    for options, given in (("--plot and --json", args.plot or args.json), ("--student", students)):
+        if args.sentence is not None and given:
+            problems.append(f"--sentence shows one sentence alone: leave out {options}.")
+    for option, given in (("--plot", args.plot), ("--student", students)):
+        if given and not args.data_bin:
+            problems.append(f"{option} needs --data-bin, to know the target tokens.")
+    return problems
+
+
+def _top_k_problems(args: argparse.Namespace, store: TopKStore) -> list[str]:
+    """Return what draws at random can't show."""
+    options = (("--plot draws", args.plot), ("--student counts by", args.student))
+    return [
+        f"{option} the teacher's top K, but the targets of {store.path} are sampled. Leave it out."
+        for option, given in options
+        if given and store.sampled
+    ]
+
+
+def _sentence(store: TopKStore, index: int, pairs: Any) -> list[str]:
+    if not 0 <= index < len(store):
+        raise ConfigurationError(must_be("--sentence", f"from 0 to {len(store) - 1}", index))
+    return sentence_table(store, index, pairs.tgt[index].numpy() if pairs else None)
+
+
+def _report(
+    args: argparse.Namespace, store: TopKStore, pairs: Any, students: list[tuple[str, Student]]
+) -> list[str]:
+    """Write the files that were asked for and return the lines to print."""
     summary: dict[str, Any] = store.summary()
     if args.verify:
         summary["verified"] = "every byte"
@@ -70,10 +112,13 @@ def run(args: argparse.Namespace) -> int:
         if args.plot:
             title = store.meta["signature"]
             plot_statistics(summary["statistics"], statistics.mass_counts, args.plot, title)
+    lines = _lines(summary)
+    if students:
+        summary["students"] = _agreements(store, pairs, students)
+        lines += agreement_table(summary["students"], store.k)
     if args.json:
         write_whole(args.json, json.dumps(summary, indent=1) + "\n")
-    print("\n".join(_lines(summary)))
-    return 0
+    return lines
 
 
 def sentence_table(store: TopKStore, index: int, gold: np.ndarray | None) -> list[str]:
@@ -124,12 +169,30 @@ def _open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
 
 def _statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
     statistics = StoreStatistics()
-    for start in range(0, len(store), _SENTENCES_AT_ONCE):
-        sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(store)))
-        gold = np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
-        rows = store.sentences(sentences)
-        statistics.add(rows, gold, pairs.tgt_dict.eos())
+    for sentences, gold in _chunks(pairs):
+        statistics.add(store.sentences(sentences), gold, pairs.tgt_dict.eos())
     return statistics
+
+
+def _agreements(
+    store: TopKStore, pairs: Any, students: list[tuple[str, Student]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what the students of each name make of the teacher's tokens, together."""
+    agreements: dict[str, StudentAgreement] = {}
+    for name, student in students:
+        agreement = agreements.setdefault(name, StudentAgreement())
+        answers = student.answers(pairs, name)
+        for sentences, gold in _chunks(pairs):
+            rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
+            agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), answers[rows])
+    return {name: agreement.summary() for name, agreement in agreements.items()}
+
+
+def _chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the numbers of consecutive sentences and their target tokens, some thousands at once."""
+    for start in range(0, len(pairs), _SENTENCES_AT_ONCE):
+        sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(pairs)))
+        yield sentences, np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

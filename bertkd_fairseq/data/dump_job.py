@@ -11,7 +11,8 @@ import numpy as np
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.data.alignment import data_hashes, pair_checksums
-from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, must_be
+from bertkd_fairseq.data.load_checkpoint import load_checkpoint
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
 from bertkd_fairseq.topk_store import SAMPLED
@@ -148,24 +149,14 @@ def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
         raise ConfigurationError(
             f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
         )
-    # Importing the task applies compat and registers every part of the plugin.
-    from fairseq import checkpoint_utils
-
+    model, task = load_checkpoint(path, data_bin)
     from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
 
-    try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [path], arg_overrides={"data": data_bin}
-        )
-    except BertKDError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {error!r}.") from error
     if not isinstance(task, BertCMLMTask):
         raise ConfigurationError(
             must_be("--path", "a checkpoint of --task bert_cmlm", f"one of {type(task).__name__}")
         )
-    return models[0], task
+    return model, task
 
 
 def versions() -> dict[str, str]:

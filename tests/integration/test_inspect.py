@@ -74,6 +74,16 @@ def test_wrong_options(data_bin: Path, topk: Path) -> None:
         2,
         "error: --sentence shows one sentence alone: leave out --plot and --json.\n",
     )
+    student = ["--student", "plain=none.pt", "--student", "none.pt"]
+    done = run_command([*BERTKD, "inspect", topk, "--sentence", 0, *student], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: 4 problems:\n"
+        "  1. `--student` must be NAME=CHECKPOINT, but is 'none.pt' instead.\n"
+        "  2. there is no checkpoint at none.pt. Train a student first.\n"
+        "  3. --sentence shows one sentence alone: leave out --student.\n"
+        "  4. --student needs --data-bin, to know the target tokens.\n",
+    )
     done = run_command([*BERTKD, "inspect", topk, "--sentence", 600], check=False)
     assert (done.returncode, done.stderr) == (
         2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.data_bin import read_binarized
+from bertkd_fairseq.student_agreement import agreement_table
 from bertkd_fairseq.topk_store import TopKStore
-from tests.conftest import USER_DIR, fairseq_command, run_command
-from tests.integration.conftest import DISTILL, STUDENT, logged, torchrun, train_command
+from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
+from tests.integration.conftest import COMMON, DISTILL, STUDENT, logged, torchrun, train_command
 
 BLEU = (
     *("--eval-bleu", "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
@@ -74,6 +76,48 @@ def test_a_student_decodes_every_sentence_where_no_store_exists(
         range(61)
     )
     assert not re.findall(r"^D-.*(##|￭)", output, re.MULTILINE)
+
+
+def test_inspect_counts_as_fairseq_validate_does(
+    tmp_path: Path, data_bin: Path, topk: Path, student: tuple[Path, str]
+) -> None:
+    checkpoint = student[0] / "checkpoint_best.pt"
+    command = [*fairseq_command("validate"), data_bin, "--path", checkpoint, "--user-dir", USER_DIR]
+    options = ("--valid-subset", "train", "--max-tokens", 1000, "--log-format", "json")
+    loss = ("--criterion", "label_smoothed_cross_entropy", "--report-accuracy")
+    done = run_command([*command, *options, *COMMON[:2], "--task", "translation", *loss])
+    wanted = logged(done.stdout + done.stderr, "train")[-1]
+
+    students = ("--student", f"one={checkpoint}", "--student", f"two={checkpoint}")
+    command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--json", tmp_path / "x.json"]
+    output = run_command([*command, *students, "--student", f"two={checkpoint}"]).stdout
+    summary = json.loads((tmp_path / "x.json").read_text())
+    one, two = (summary["students"][name] for name in ("one", "two"))
+    assert one["all"]["tokens"] == summary["tokens"]
+    assert one["eos"]["tokens"] == 600
+    assert one["all"]["accuracy"] == pytest.approx(wanted["train_accuracy"], abs=6e-4)
+    assert one["all"]["nll_bits"] == pytest.approx(wanted["train_nll_loss"], abs=6e-4)
+    # The share of tokens for which the teacher is right is what the statistics say.
+    hits = one["first"]["tokens"] / (one["all"]["tokens"] - 600)
+    assert 100 * hits == pytest.approx(summary["statistics"]["accuracy"], abs=0.006)
+    assert one["first"]["accuracy"] == one["first"]["teachers_first"]
+    # Seeds of one name are one student.
+    for group, numbers in two.items():
+        assert numbers["tokens"] == 2 * one[group]["tokens"]
+        assert numbers["accuracy"] == pytest.approx(one[group]["accuracy"])
+    assert "\n".join(agreement_table(summary["students"], 4)) + "\n" in output
+
+
+def test_inspect_refuses_what_is_no_student_of_this_store(
+    data_bin: Path, topk: Path, teacher: Path
+) -> None:
+    command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student", f"teacher={teacher}"]
+    done = run_command(command, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: `--student` must be checkpoints of sequence-to-sequence students, "
+        f"but is a BertCMLMTeacher in {teacher} instead.",
+    )
 
 
 def test_alpha_zero_trains_exactly_as_fairseqs_criterion(

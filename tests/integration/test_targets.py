@@ -72,6 +72,11 @@ def test_inspect_says_of_draws_what_they_can_tell(data_bin: Path, sampled: Path)
         2,
         f"error: --plot draws the teacher's top K, but the targets of {sampled} are sampled. Leave it out.",
     )
+    done = run_command([*inspect, "--student", f"plain={sampled}/meta.json"], check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        f"error: --student counts by the teacher's top K, but the targets of {sampled} are sampled. Leave it out.",
+    )
 
 
 def test_sampled_targets_do_not_depend_on_the_workers(

@@ -1,0 +1,29 @@
+"""A fairseq checkpoint, loaded safely, and its task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bertkd_fairseq.errors import BertKDError, DataError
+
+
+def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, Any]:
+    """Return the model in ``path`` and its task, set up on ``data_bin`` and with ``overrides`` of its settings.
+
+    :raises BertKDError: if the file can't be loaded or is refused.
+    """
+    # Importing the tasks applies compat and registers every part of the plugin.
+    from fairseq import checkpoint_utils
+
+    import bertkd_fairseq.tasks.bert_cmlm
+    import bertkd_fairseq.tasks.translation_bert_kd  # noqa: F401
+
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [path], arg_overrides={"data": data_bin, **overrides}
+        )
+    except BertKDError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {error!r}.") from error
+    return models[0], task
