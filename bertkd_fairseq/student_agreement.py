@@ -6,6 +6,7 @@ counted apart here, over the same tokens, so that a gain that is missing can be 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from bertkd_fairseq.topk_store import TopKRows
 GROUPS = ("first", "later", "outside", "eos")
 
 _PERCENTAGES = ("accuracy", "teachers_first", "confidence")
-_COLUMNS = ("tokens", "right", "as teacher", "confidence", "nll, bits")
+COLUMNS = ("where the reference is", "tokens", "right", "as teacher", "confidence", "nll, bits")
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class StudentAgreement:
         }
 
 
-def agreement_table(summaries: dict[str, dict[str, dict[str, Any]]], k: int) -> list[str]:
-    """Return a few lines for each student, by name, whose :meth:`StudentAgreement.summary` it is."""
+def agreement_rows(summary: dict[str, dict[str, Any]], k: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row of :data:`COLUMNS` for each part of a :meth:`StudentAgreement.summary`, as text."""
     headings = {
         "first": "the teacher's first",
         "later": f"another of its top {k}",
@@ -88,19 +89,21 @@ def agreement_table(summaries: dict[str, dict[str, dict[str, Any]]], k: int) -> 
         "eos": "EOS",
         "all": "all",
     }
-    titles = [f"student {student}, where the reference is" for student in summaries]
-    width = max(map(len, titles))
+    for group, numbers in summary.items():
+        share = 100 * numbers["tokens"] / max(summary["all"]["tokens"], 1)
+        percentages = (share, *(numbers[name] for name in _PERCENTAGES))
+        nll = numbers["nll_bits"]
+        cells = ("-" if value is None else f"{value:.1f}%" for value in percentages)
+        yield headings[group], *cells, "-" if nll is None else f"{nll:.2f}"
+
+
+def agreement_table(summaries: dict[str, dict[str, dict[str, Any]]], k: int) -> list[str]:
+    """Return a few lines for each student, by name, whose :meth:`StudentAgreement.summary` it is."""
+    titles = [f"student {student}, {COLUMNS[0]}" for student in summaries]
+    width = max(map(len, titles), default=0)
     lines = []
     for title, summary in zip(titles, summaries.values(), strict=True):
-        lines.append(f"{title:<{width}}" + "".join(f"{name:>12}" for name in _COLUMNS))
-        for group, numbers in summary.items():
-            share = 100 * numbers["tokens"] / max(summary["all"]["tokens"], 1)
-            cells = [_percent(share), *(_percent(numbers[name]) for name in _PERCENTAGES)]
-            nll = numbers["nll_bits"]
-            cells.append("-" if nll is None else f"{nll:.2f}")
-            lines.append(f"  {headings[group]:<{width - 2}}" + "".join(map("{:>12}".format, cells)))
+        rows = [(f"  {heading}", *cells) for heading, *cells in agreement_rows(summary, k)]
+        for heading, *cells in [(title, *COLUMNS[1:]), *rows]:
+            lines.append(f"{heading:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return lines
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}%"

@@ -4,7 +4,8 @@
     python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
 
 A table stands between `<!-- table: FILE -->` and `<!-- end of table -->`, FILE as in docs/results: scores from the JSON
-of `bertkd compare`, or a metric on valid from the CSV of `bertkd curves` (`<!-- table: FILE METRIC -->`).
+of `bertkd compare`, students from that of `bertkd inspect --student`, or a metric on valid from the CSV of
+`bertkd curves` (`<!-- table: FILE METRIC -->`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from bertkd_fairseq.student_agreement import COLUMNS, agreement_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -33,7 +36,8 @@ def make_table(name: str, metric: str | None) -> str:
     if metric:
         lines = on_valid(csv.DictReader(text.splitlines()), metric)
     else:
-        lines = scores(json.loads(text))
+        record = json.loads(text)
+        lines = students(record) if "students" in record else scores(record)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -64,6 +68,16 @@ def _p(value: float | None) -> str:
 def _mean(score: dict[str, Any]) -> str:
     spread = score["spread"]
     return f"{score['score']:.2f}" + (f" ±{spread:.2f}" if spread is not None else "")
+
+
+def students(record: dict[str, Any]) -> Iterator[str]:
+    """Yield rows for every student: its tokens by what the teacher makes of them."""
+    yield f"| student | {' | '.join(COLUMNS)} |"
+    yield "|---" * (len(COLUMNS) + 1) + "|"
+    k = len(record["statistics"]["gold_rank_counts"]) - 1
+    for student, summary in record["students"].items():
+        for row in agreement_rows(summary, k):
+            yield f"| {student} | {' | '.join(row)} |"
 
 
 def on_valid(rows: Iterable[dict[str, str]], metric: str) -> Iterator[str]:

@@ -47,6 +47,18 @@ def test_scores(tables: ModuleType) -> None:
     ]
 
 
+def test_students(tables: ModuleType) -> None:
+    numbers = {"accuracy": 83.84, "teachers_first": 50, "confidence": None, "nll_bits": 4.836}
+    summary = {"later": {"tokens": 1, **numbers}, "all": {"tokens": 4, **numbers}}
+    record = {"students": {"plain": summary}, "statistics": {"gold_rank_counts": [2, 1, 1]}}
+    assert list(tables.students(record)) == [
+        "| student | where the reference is | tokens | right | as teacher | confidence | nll, bits |",
+        "|---|---|---|---|---|---|---|",
+        "| plain | another of its top 2 | 25.0% | 83.8% | 50.0% | - | 4.84 |",
+        "| plain | all | 100.0% | 83.8% | 50.0% | - | 4.84 |",
+    ]
+
+
 def test_a_metric_on_valid(tables: ModuleType) -> None:
     def row(run: str, update: int, value: float, metric: str) -> dict[str, str]:
         return {
