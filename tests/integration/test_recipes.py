@@ -100,7 +100,7 @@ def test_another_student_goes_on_from_its_checkpoint(work: tuple) -> None:
 
 def test_complete_stage_with_other_settings_is_refused(work: tuple) -> None:
     folder, env, _ = work
-    done = _run("05_distilled.sh", cwd=folder, env={**env, "KD_ALPHA": "0.1"}, check=False)
+    done = _run("05_distilled.sh", cwd=folder, env={**env, "KD_ALPHA": "0.2"}, check=False)
     assert done.returncode == 2
     assert done.stderr == (
         f"error: distilled is complete in {folder}, but with other settings (see "
