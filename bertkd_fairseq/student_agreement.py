@@ -6,8 +6,9 @@ counted apart here, over the same tokens, so that a gain that is missing can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from bertkd_fairseq.topk_store import TopKRows
 
 #: What the reference token is to the teacher: its first guess, another of its top K, none of these; EOS apart.
 GROUPS = ("first", "later", "outside", "eos")
-
-_PERCENTAGES = ("accuracy", "teachers_first", "confidence")
+#: What is averaged over tokens: the guess is right, or the teacher's first; its probability; cross-entropy.
+MEANS = ("accuracy", "teachers_first", "confidence", "nll_bits")
 COLUMNS = ("where the reference is", "tokens", "right", "as teacher", "confidence", "nll, bits")
+
+Summary = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,47 +44,48 @@ class StudentAgreement:
     """Sums over target tokens; those without a teacher are left out."""
 
     def __init__(self) -> None:
-        # tokens, right, the teacher's first guess, confidence, bits: (5, groups)
-        self._sums = np.zeros((5, len(GROUPS)))
+        self._tokens = np.zeros(len(GROUPS), np.int64)
+        self._sums = np.zeros((len(MEANS), len(GROUPS)))
 
     def add(self, rows: TopKRows, gold: np.ndarray, eos: int, answers: Answers) -> None:
         """Count the ``answers`` to n target tokens, ``gold`` (n,), of which the teacher says ``rows``."""
         hits = rows.ids == gold[:, None]  # (n, K)
         groups = np.select([gold == eos, hits[:, 0], hits.any(1)], [3, 0, 1], 2)  # (n,)
         asked = ~np.isneginf(rows.logprobs).all(1)
-        values = (
-            np.ones(len(gold)),
-            answers.guess == gold,
-            answers.guess == rows.ids[:, 0],
-            answers.confidence,
-            answers.gold_logprob / -np.log(2),
-        )
-        for sums, value in zip(self._sums, values, strict=True):
-            sums += np.bincount(groups[asked], value[asked], minlength=len(GROUPS))
+        values = {
+            "accuracy": 100.0 * (answers.guess == gold),
+            "teachers_first": 100.0 * (answers.guess == rows.ids[:, 0]),
+            "confidence": 100 * answers.confidence.astype(np.float64),
+            "nll_bits": answers.gold_logprob.astype(np.float64) / -np.log(2),
+        }
+        self._tokens += np.bincount(groups[asked], minlength=len(GROUPS))
+        for sums, name in zip(self._sums, MEANS, strict=True):
+            sums += np.bincount(groups[asked], values[name][asked], minlength=len(GROUPS))
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Return means for each of :data:`GROUPS` and for all tokens; None where there are no tokens.
+        """Return the number of tokens and their :data:`MEANS` for each of :data:`GROUPS` and for all together.
 
-        ``accuracy``, ``teachers_first`` (the guess is the teacher's first) and ``confidence`` are percentages,
-        ``nll_bits`` is the cross-entropy of the reference in bits a token.
+        The first three are percentages, the cross-entropy of the reference is in bits a token; None without tokens.
         """
-        sums = {name: self._sums[:, i] for i, name in enumerate(GROUPS)}
-        sums["all"] = self._sums.sum(1)
-        scales = {**dict.fromkeys(_PERCENTAGES, 100), "nll_bits": 1}
+        tokens = [*self._tokens.tolist(), int(self._tokens.sum())]
+        sums = np.concatenate([self._sums, self._sums.sum(1, keepdims=True)], axis=1)
         return {
             group: {
-                "tokens": int(tokens),
+                "tokens": count,
                 **{
-                    name: float(scale * total / tokens) if tokens else None
-                    for (name, scale), total in zip(scales.items(), totals, strict=True)
+                    name: float(total / count) if count else None
+                    for name, total in zip(MEANS, totals, strict=True)
                 },
             }
-            for group, (tokens, *totals) in sums.items()
+            for group, count, totals in zip((*GROUPS, "all"), tokens, sums.T, strict=True)
         }
 
 
-def agreement_rows(summary: dict[str, dict[str, Any]], k: int) -> Iterator[tuple[str, ...]]:
-    """Yield a row of :data:`COLUMNS` for each part of a :meth:`StudentAgreement.summary`, as text."""
+def agreement_rows(runs: Sequence[Summary], k: int) -> Iterator[tuple[str, ...]]:
+    """Yield :data:`COLUMNS` as text for each part of a student's :meth:`StudentAgreement.summary`.
+
+    ``runs``: one for each seed; means have their standard deviation (n - 1) behind them.
+    """
     headings = {
         "first": "the teacher's first",
         "later": f"another of its top {k}",
@@ -89,21 +93,27 @@ def agreement_rows(summary: dict[str, dict[str, Any]], k: int) -> Iterator[tuple
         "eos": "EOS",
         "all": "all",
     }
-    for group, numbers in summary.items():
-        share = 100 * numbers["tokens"] / max(summary["all"]["tokens"], 1)
-        percentages = (share, *(numbers[name] for name in _PERCENTAGES))
-        nll = numbers["nll_bits"]
-        cells = ("-" if value is None else f"{value:.1f}%" for value in percentages)
-        yield headings[group], *cells, "-" if nll is None else f"{nll:.2f}"
+    for group in runs[0]:
+        share = 100 * runs[0][group]["tokens"] / max(runs[0]["all"]["tokens"], 1)
+        means = [[run[group][name] for run in runs] for name in MEANS]
+        cells = [_mean(values, 1, "%") for values in ([share], *means[:-1])]
+        yield headings[group], *cells, _mean(means[-1], 2)
 
 
-def agreement_table(summaries: dict[str, dict[str, dict[str, Any]]], k: int) -> list[str]:
-    """Return a few lines for each student, by name, whose :meth:`StudentAgreement.summary` it is."""
-    titles = [f"student {student}, {COLUMNS[0]}" for student in summaries]
-    width = max(map(len, titles), default=0)
+def _mean(values: list[Any], digits: int, unit: str = "") -> str:
+    if None in values:
+        return "-"
+    spread = f" ±{stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}{unit}"
+
+
+def agreement_table(students: Mapping[str, Sequence[Summary]], k: int) -> list[str]:
+    """Return a few lines for each student, by name, of :func:`agreement_rows`."""
+    titles = [f"student {student}, {COLUMNS[0]}" for student in students]
+    width = max(map(len, titles))
     lines = []
-    for title, summary in zip(titles, summaries.values(), strict=True):
-        rows = [(f"  {heading}", *cells) for heading, *cells in agreement_rows(summary, k)]
+    for title, runs in zip(titles, students.values(), strict=True):
+        rows = [(f"  {heading}", *cells) for heading, *cells in agreement_rows(runs, k)]
         for heading, *cells in [(title, *COLUMNS[1:]), *rows]:
-            lines.append(f"{heading:<{width}}" + "".join(f"{cell:>12}" for cell in cells))
+            lines.append(f"{heading:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
     return lines

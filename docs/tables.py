@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/results.md from what `bertkd compare` and `bertkd curves` measured.
+"""Write the tables of README.md and docs/results.md from what `bertkd compare`, `inspect` and `curves` measured.
 
     python docs/tables.py            # replace every table
     python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
@@ -75,9 +75,9 @@ def students(record: dict[str, Any]) -> Iterator[str]:
     yield f"| student | {' | '.join(COLUMNS)} |"
     yield "|---" * (len(COLUMNS) + 1) + "|"
     k = len(record["statistics"]["gold_rank_counts"]) - 1
-    for student, summary in record["students"].items():
-        for row in agreement_rows(summary, k):
-            yield f"| {student} | {' | '.join(row)} |"
+    for name, student in record["students"].items():
+        for row in agreement_rows(student["runs"], k):
+            yield f"| {name} | {' | '.join(row)} |"
 
 
 def on_valid(rows: Iterable[dict[str, str]], metric: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ COMMANDS = {
     "iwslt14": "cut the archive of IWSLT14 German-English into train, valid and test text",
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
-    "inspect": "show what a teacher store holds and verify it",
+    "inspect": "show what a teacher store holds, verify it, and what students make of it",
     "average": "average the parameters of several checkpoints",
     "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",

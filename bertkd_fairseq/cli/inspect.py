@@ -14,7 +14,7 @@ import numpy as np
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
 from bertkd_fairseq.data.student_answers import Student
 from bertkd_fairseq.data_bin import DataBin
-from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.store_plot import plot_statistics
 from bertkd_fairseq.store_statistics import StoreStatistics
 from bertkd_fairseq.student_agreement import StudentAgreement, agreement_table
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sentence is not None:
         lines = _sentence(store, args.sentence, pairs)
     else:
-        loaded = [(name, Student(path, args.data_bin, store.symbols())) for name, path in students]
+        loaded = [(name, Student(path, args.data_bin, _langs(store))) for name, path in students]
         lines = _report(args, store, pairs, loaded)
     print("\n".join(lines))
     return 0
@@ -115,7 +115,8 @@ def _report(
     lines = _lines(summary)
     if students:
         summary["students"] = _agreements(store, pairs, students)
-        lines += agreement_table(summary["students"], store.k)
+        runs = {name: student["runs"] for name, student in summary["students"].items()}
+        lines += agreement_table(runs, store.k)
     if args.json:
         write_whole(args.json, json.dumps(summary, indent=1) + "\n")
     return lines
@@ -150,21 +151,28 @@ def _verify(store: TopKStore) -> None:
 
 def _open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     """Return the split that the store belongs to, or say why it doesn't."""
-    from fairseq.data import Dictionary, LanguagePairDataset, data_utils
+    from fairseq.data import Dictionary
+    from fairseq.tasks.translation import load_langpair_dataset
 
     from bertkd_fairseq.data.alignment import data_hashes, mismatches
 
-    split, langs = store.meta["split"], (store.meta["source_lang"], store.meta["target_lang"])
+    path, split, langs = str(data_bin.path), store.meta["split"], _langs(store)
     sides: list[Any] = []
     for lang in langs:
-        dictionary = Dictionary.load(str(data_bin.path / f"dict.{lang}.txt"))
-        prefix = str(data_bin.path / f"{split}.{'-'.join(langs)}.{lang}")
-        dataset = data_utils.load_indexed_dataset(prefix, dictionary)
-        sides += [dataset, dataset.sizes, dictionary]
-    pairs = LanguagePairDataset(*sides)
-    hashes = data_hashes(str(data_bin.path), split, *langs, pairs)
-    raise_all(mismatches(store, hashes, str(data_bin.path), pairs), StoreError)
+        sides += [lang, Dictionary.load(f"{path}/dict.{lang}.txt")]
+    how = {"combine": False, "dataset_impl": None, "upsample_primary": 1, "left_pad_source": True}
+    how |= {"left_pad_target": False, "max_source_positions": None, "max_target_positions": None}
+    try:
+        pairs = load_langpair_dataset(path, split, *sides, **how)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} has no split {split!r}: {error}.") from error
+    hashes = data_hashes(path, split, *langs, pairs)
+    raise_all(mismatches(store, hashes, path, pairs), StoreError)
     return pairs
+
+
+def _langs(store: TopKStore) -> tuple[str, str]:
+    return store.meta["source_lang"], store.meta["target_lang"]
 
 
 def _statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
@@ -176,16 +184,19 @@ def _statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
 
 def _agreements(
     store: TopKStore, pairs: Any, students: list[tuple[str, Student]]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return what the students of each name make of the teacher's tokens, together."""
-    agreements: dict[str, StudentAgreement] = {}
+) -> dict[str, dict[str, list[Any]]]:
+    """Return, by name, the students' files and what each makes of the teacher's tokens."""
+    agreements: dict[str, dict[str, list[Any]]] = {}
     for name, student in students:
-        agreement = agreements.setdefault(name, StudentAgreement())
+        agreement = StudentAgreement()
         answers = student.answers(pairs, name)
         for sentences, gold in _chunks(pairs):
             rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
             agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), answers[rows])
-    return {name: agreement.summary() for name, agreement in agreements.items()}
+        entry = agreements.setdefault(name, {"files": [], "runs": []})
+        entry["files"].append(student.path)
+        entry["runs"].append(agreement.summary())
+    return agreements
 
 
 def _chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:

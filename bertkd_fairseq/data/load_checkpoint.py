@@ -25,5 +25,6 @@ def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, An
     except BertKDError:
         raise
     except Exception as error:
-        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {error!r}.") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {reason}.") from error
     return models[0], task

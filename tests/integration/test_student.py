@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from bertkd_fairseq.cli import inspect, main
 from bertkd_fairseq.data_bin import read_binarized
 from bertkd_fairseq.student_agreement import agreement_table
 from bertkd_fairseq.topk_store import TopKStore
@@ -79,7 +81,11 @@ def test_a_student_decodes_every_sentence_where_no_store_exists(
 
 
 def test_inspect_counts_as_fairseq_validate_does(
-    tmp_path: Path, data_bin: Path, topk: Path, student: tuple[Path, str]
+    tmp_path: Path,
+    data_bin: Path,
+    topk: Path,
+    student: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     checkpoint = student[0] / "checkpoint_best.pt"
     command = [*fairseq_command("validate"), data_bin, "--path", checkpoint, "--user-dir", USER_DIR]
@@ -92,7 +98,9 @@ def test_inspect_counts_as_fairseq_validate_does(
     command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--json", tmp_path / "x.json"]
     output = run_command([*command, *students, "--student", f"two={checkpoint}"]).stdout
     summary = json.loads((tmp_path / "x.json").read_text())
-    one, two = (summary["students"][name] for name in ("one", "two"))
+    (one,), two = (summary["students"][name]["runs"] for name in ("one", "two"))
+    assert summary["students"]["two"]["files"] == [str(checkpoint)] * 2
+    assert two == [one, one]  # seeds
     assert one["all"]["tokens"] == summary["tokens"]
     assert one["eos"]["tokens"] == 600
     assert one["all"]["accuracy"] == pytest.approx(wanted["train_accuracy"], abs=6e-4)
@@ -101,22 +109,47 @@ def test_inspect_counts_as_fairseq_validate_does(
     hits = one["first"]["tokens"] / (one["all"]["tokens"] - 600)
     assert 100 * hits == pytest.approx(summary["statistics"]["accuracy"], abs=0.006)
     assert one["first"]["accuracy"] == one["first"]["teachers_first"]
-    # Seeds of one name are one student.
-    for group, numbers in two.items():
-        assert numbers["tokens"] == 2 * one[group]["tokens"]
-        assert numbers["accuracy"] == pytest.approx(one[group]["accuracy"])
-    assert "\n".join(agreement_table(summary["students"], 4)) + "\n" in output
+    assert "\n".join(agreement_table({"one": [one], "two": two}, 4)) + "\n" in output
+    # A store is read in parts: how large they are changes nothing.
+    monkeypatch.setattr(inspect, "_SENTENCES_AT_ONCE", 7)
+    again = tmp_path / "again.json"
+    command = ["inspect", str(topk), "--data-bin", str(data_bin), *students[:2]]
+    assert main([*command, "--json", str(again)]) == 0
+    (parts,) = json.loads(again.read_text())["students"]["one"]["runs"]
+    for group, numbers in one.items():
+        assert parts[group] == pytest.approx(numbers, rel=1e-9)
 
 
 def test_inspect_refuses_what_is_no_student_of_this_store(
-    data_bin: Path, topk: Path, teacher: Path
+    tmp_path: Path, data_bin: Path, topk: Path, teacher: Path, student: tuple[Path, str]
 ) -> None:
-    command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student", f"teacher={teacher}"]
-    done = run_command(command, check=False)
+    command = [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student"]
+    done = run_command([*command, f"teacher={teacher}"], check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,
-        "error: `--student` must be checkpoints of sequence-to-sequence students, "
-        f"but is a BertCMLMTeacher in {teacher} instead.",
+        "error: `--student` must be a left-to-right sequence-to-sequence student, "
+        f"but is the BertCMLMTeacher in {teacher} instead. Name the checkpoint of a student.",
+    )
+    path = tmp_path / "student.pt"
+    checkpoint = torch.load(student[0] / "checkpoint_best.pt")
+    task = checkpoint["cfg"]["task"]
+    task["source_lang"], task["target_lang"] = "tgt", "src"
+    torch.save(checkpoint, path)
+    done = run_command([*command, f"reverse={path}"], check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: `--student` must be a model from src to tgt like the store, but is one from tgt to src, "
+        f"{path}, instead. Name a student of the same task, or the store of its teacher.",
+    )
+    task["source_lang"], task["target_lang"] = "src", "tgt"
+    checkpoint["cfg"]["model"].max_source_positions = 8
+    torch.save(checkpoint, path)
+    done = run_command([*command, f"short={path}"], check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"error: `source sentence \d+` must be at most 8 tokens for {path}, but is \d+ tokens instead. "
+        "Ask a student with more --max-source-positions.",
+        done.stderr.splitlines()[-1],
     )
 
 

@@ -50,7 +50,8 @@ def test_scores(tables: ModuleType) -> None:
 def test_students(tables: ModuleType) -> None:
     numbers = {"accuracy": 83.84, "teachers_first": 50, "confidence": None, "nll_bits": 4.836}
     summary = {"later": {"tokens": 1, **numbers}, "all": {"tokens": 4, **numbers}}
-    record = {"students": {"plain": summary}, "statistics": {"gold_rank_counts": [2, 1, 1]}}
+    students = {"plain": {"files": ["plain.pt"], "runs": [summary]}}
+    record = {"students": students, "statistics": {"gold_rank_counts": [2, 1, 1]}}
     assert list(tables.students(record)) == [
         "| student | where the reference is | tokens | right | as teacher | confidence | nll, bits |",
         "|---|---|---|---|---|---|---|",

@@ -1,5 +1,6 @@
 """Progress: lines with rate and ETA when it takes long, nothing when it doesn't."""
 
+import io
 import logging
 
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from bertkd_fairseq import progress
 from bertkd_fairseq.moses import tokenize_lines
 from bertkd_fairseq.progress import Progress
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests run in."""
+    monkeypatch.setattr(progress.sys, "stderr", io.StringIO())
 
 
 @pytest.fixture
