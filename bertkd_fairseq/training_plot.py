@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ METRICS = {
     "bleu": "BLEU on valid",
     "lr": "learning rate",
 }
+SPLITS = ("train", "valid")
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
@@ -31,7 +33,7 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
     """Draw a row for each of :func:`metrics`, at least one, save a PNG, return the metrics drawn.
 
     Left against updates, right against the time spent. Thin lines are training, lines with markers
-    validation; colour, dashes and marker are the run's.
+    validation; colour, dashes and marker are the run's. Only the learning rate shows all of the warm-up.
     """
     from matplotlib.figure import Figure
 
@@ -41,7 +43,7 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
     grid = figure.subplots(len(drawn), 2, squeeze=False, sharey="row", sharex="col")
     for metric, (by_update, by_time) in zip(drawn, grid, strict=True):
         for k, points in enumerate(runs.values()):
-            for split in ("train", "valid"):
+            for split in SPLITS:
                 found = curve(points, split, metric)
                 values = [point.values[metric] for point in found]
                 by_update.plot([point.update for point in found], values, **_look(k, split))
@@ -52,6 +54,8 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
             axes.grid(alpha=0.3)
             if metric == "ppl":
                 _log_scale(axes)
+        if metric != "lr":
+            _zoom(by_update, later_range(runs, metric))
     grid[-1, 0].set_xlabel("updates")
     grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
     figure.align_ylabels()
@@ -62,10 +66,39 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
     return drawn
 
 
+def later_range(runs: Mapping[str, Sequence[Point]], metric: str) -> tuple[float, float] | None:
+    """Return the least and the greatest ``metric`` from a tenth of the longest run on, and at the end of each.
+
+    A loss begins so high that the differences between runs would not be seen. None where there is no range.
+    """
+    tenth = max((points[-1].update for points in runs.values() if points), default=0) / 10
+    curves = [curve(points, split, metric) for points in runs.values() for split in SPLITS]
+    later = [
+        point.values[metric]
+        for found in curves
+        for point in found
+        if point.update >= tenth or point is found[-1]
+    ]
+    finite = [value for value in later if math.isfinite(value)]
+    if not finite or min(finite) == max(finite):
+        return None
+    return min(finite), max(finite)
+
+
 def _unit(seconds: float) -> tuple[str, int]:
     """Return the unit in which the longest run is a number from 2 on, and its seconds."""
     fitting = [item for item in _UNITS.items() if seconds >= 2 * item[1]]
     return fitting[-1] if fitting else ("seconds", 1)
+
+
+def _zoom(axes: Any, values: tuple[float, float] | None) -> None:
+    """Show a range of values with a margin, on whatever scale."""
+    if values is None:
+        return
+    to_scale = axes.yaxis.get_transform()
+    low, high = to_scale.transform(values)
+    margin = 0.05 * (high - low)
+    axes.set_ylim(*to_scale.inverted().transform([low - margin, high + margin]))
 
 
 def _log_scale(axes: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from matplotlib.image import imread
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.training_log import Point, curve, read_log, write_csv
-from bertkd_fairseq.training_plot import plot
+from bertkd_fairseq.training_plot import later_range, plot
 from tests.conftest import BERTKD, CHECKOUT, run_command
 
 DATA = CHECKOUT / "tests" / "data" / "curves"
@@ -86,6 +87,23 @@ def test_file_without_statistics(tmp_path: Path) -> None:
         "Keep what `fairseq-train --log-format simple --log-interval 100` prints, by "
         f"`> {path} 2>&1`: the lines of its `--log-file` have no time."
     )
+
+
+def test_panels_leave_out_the_first_tenth() -> None:
+    def run(losses: list[float], step: int) -> list[Point]:
+        return [
+            Point("train_inner", step * i, 0.0, {"loss": loss}) for i, loss in enumerate(losses, 1)
+        ]
+
+    long = run([13, 9, *[4] * 17, 3], 100)
+    long += [Point("valid", 100, 0.0, {"loss": 11.0}), Point("valid", 2000, 0.0, {"loss": 5.0})]
+    long.sort(key=lambda point: point.update)
+    assert later_range({"long": long}, "loss") == (3, 9)
+    # A run that has just begun is seen where it stands; what isn't a number has no place.
+    assert later_range({"long": long, "short": run([14, 12, 10], 1)}, "loss") == (3, 10)
+    assert later_range({"long": long, "short": run([14, 12, math.nan], 1)}, "loss") == (3, 9)
+    assert later_range({"long": long}, "bleu") is None
+    assert later_range({"flat": run([4, 4], 1)}, "loss") is None
 
 
 def test_picture_and_table(tmp_path: Path) -> None:
