@@ -48,8 +48,10 @@ def test_the_trap_springs_where_nothing_protects(evil: Path) -> None:
     assert evil.with_name("sprung").is_dir()
 
 
-@pytest.mark.parametrize("command", ["generate", "validate", "restore", "dump-topk"])
-def test_malicious_checkpoint_is_refused(command: str, evil: Path, data_bin: Path) -> None:
+@pytest.mark.parametrize("command", ["generate", "validate", "restore", "dump-topk", "inspect"])
+def test_malicious_checkpoint_is_refused(
+    command: str, evil: Path, data_bin: Path, topk: Path
+) -> None:
     save, store = evil.with_name("save"), evil.with_name("store")
     argv = {
         "generate": fairseq("generate", data_bin, "--path", evil, "--cpu"),
@@ -58,6 +60,7 @@ def test_malicious_checkpoint_is_refused(command: str, evil: Path, data_bin: Pat
             "train", data_bin, *TRAIN.split(), "--save-dir", save, "--restore-file", evil
         ),
         "dump-topk": [*BERTKD, "dump-topk", data_bin, "--path", evil, "--dest", store],
+        "inspect": [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student", f"x={evil}"],
     }[command]
     done = run_command(argv, check=False)
     assert not evil.with_name("sprung").exists()
