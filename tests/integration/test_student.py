@@ -85,7 +85,6 @@ def test_inspect_counts_as_fairseq_validate_does(
     data_bin: Path,
     topk: Path,
     student: tuple[Path, str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     checkpoint = student[0] / "checkpoint_best.pt"
     command = [*fairseq_command("validate"), data_bin, "--path", checkpoint, "--user-dir", USER_DIR]
@@ -110,14 +109,25 @@ def test_inspect_counts_as_fairseq_validate_does(
     assert 100 * hits == pytest.approx(summary["statistics"]["accuracy"], abs=0.006)
     assert one["first"]["accuracy"] == one["first"]["teachers_first"]
     assert "\n".join(agreement_table({"one": [one], "two": two}, 4)) + "\n" in output
-    # A store is read in parts: how large they are changes nothing.
-    monkeypatch.setattr(inspect, "_SENTENCES_AT_ONCE", 7)
-    again = tmp_path / "again.json"
-    command = ["inspect", str(topk), "--data-bin", str(data_bin), *students[:2]]
-    assert main([*command, "--json", str(again)]) == 0
-    (parts,) = json.loads(again.read_text())["students"]["one"]["runs"]
-    for group, numbers in one.items():
-        assert parts[group] == pytest.approx(numbers, rel=1e-9)
+
+
+def test_how_large_the_parts_are_that_inspect_reads_changes_nothing(
+    tmp_path: Path,
+    data_bin: Path,
+    topk: Path,
+    student: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = ["inspect", str(topk), "--data-bin", str(data_bin)]
+    command += ["--student", f"one={student[0] / 'checkpoint_best.pt'}"]
+    runs = []
+    for at_once in (10_000, 7):  # in one process, so that the model computes the same
+        monkeypatch.setattr(inspect, "_SENTENCES_AT_ONCE", at_once)
+        path = tmp_path / f"{at_once}.json"
+        assert main([*command, "--json", str(path)]) == 0
+        runs += json.loads(path.read_text())["students"]["one"]["runs"]
+    for group, numbers in runs[0].items():
+        assert runs[1][group] == pytest.approx(numbers, rel=1e-9)
 
 
 def test_inspect_refuses_what_is_no_student_of_this_store(
