@@ -12,12 +12,12 @@ from fairseq.tasks.translation import load_langpair_dataset
 from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
-from bertkd_fairseq import autocast
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data_bin import DataBin
 from bertkd_fairseq.errors import DataError, must_be
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.segment import WordPieceSegmenter
+from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ VALID_SEED = 0
 
 
 @dataclass
-class BertCMLMConfig(FairseqDataclass):
+class BertCMLMConfig(PrecisionConfig, FairseqDataclass):
     """Options of ``--task bert_cmlm``."""
 
     data: Optional[str] = field(
@@ -45,13 +45,12 @@ class BertCMLMConfig(FairseqDataclass):
     max_positions: int = field(
         default=512, metadata={"help": "longest input, 1 + source + target; longer sources are cut"}
     )
-    autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
 
 
 @register_task("bert_cmlm", dataclass=BertCMLMConfig)
-class BertCMLMTask(autocast.AutocastMixin, FairseqTask):
+class BertCMLMTask(AutocastMixin, FairseqTask):
     """Conditional masked language modelling over a data-bin made by ``bertkd prepare``."""
 
     cfg: BertCMLMConfig

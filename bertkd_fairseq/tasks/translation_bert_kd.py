@@ -8,18 +8,18 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
 
-from bertkd_fairseq import autocast
 from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import alpha_schedule
 from bertkd_fairseq.data.alignment import data_hashes, mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset, add_no_teacher
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.topk_store import TopKStore
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class TranslationBertKDConfig(TranslationConfig):
+class TranslationBertKDConfig(PrecisionConfig, TranslationConfig):
     """Options of ``--task translation_bert_kd``: those of ``translation`` and two more."""
 
     teacher_topk: Optional[str] = field(
@@ -29,11 +29,10 @@ class TranslationBertKDConfig(TranslationConfig):
             "one for each of colon-separated data folders"
         },
     )
-    autocast_bf16: bool = field(default=False, metadata={"help": autocast.HELP})
 
 
 @register_task("translation_bert_kd", dataclass=TranslationBertKDConfig)
-class TranslationBertKDTask(autocast.AutocastMixin, TranslationTask):
+class TranslationBertKDTask(AutocastMixin, TranslationTask):
     """Translation whose training batches carry the teacher's top-k; elsewhere it is ``translation``.
 
     Without ``--teacher-topk`` it trains a plain student, given a criterion that needs no teacher.
