@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.masking import rotating_masks
+from bertkd_fairseq.precision import dtype_of
 from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
 from bertkd_fairseq.topk_store import TopKRows
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 _NO_DRAWS = np.zeros((0, 0))
 
@@ -33,7 +31,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class _Copy:
+class MaskedCopy:
     """One masked copy of a pair: what the teacher reads, and the block's rows that it fills."""
 
     source: np.ndarray
@@ -78,22 +76,15 @@ class TeacherDump:
         self.cut_sources = cut_sources
         self.sampling = sampling
 
-    @torch.inference_mode()
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
         """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress.
 
         :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
         """
-        targets = [self.target_of(sentence) for sentence in sentences]
-        ends = np.cumsum([len(target) for target in targets])
-        rows = TopKRows.without_teacher(int(ends[-1]), self.topk)
-        copies = [
-            copy
-            for sentence, target, end in zip(sentences, targets, ends, strict=True)
-            for copy in self._copies(sentence, target, int(end) - len(target))
-        ]
-        for batch in token_batches(copies, self.max_tokens):
-            answer = self._ask(batch)
+        num_tokens = sum(len(self.target_of(sentence)) for sentence in sentences)
+        rows = TopKRows.without_teacher(num_tokens, self.topk)
+        for batch in token_batches(self.copies(sentences), self.max_tokens):
+            answer = self.ask(batch)
             if np.isnan(answer.log_tail).any():
                 raise DataError(
                     "the teacher's logits must be finite, but some are not. "
@@ -103,7 +94,17 @@ class TeacherDump:
             on_tokens(len(answer.ids))
         return rows
 
-    def _copies(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[_Copy]:
+    def copies(self, sentences: Sequence[int]) -> list[MaskedCopy]:
+        """Return all masked copies of ``sentences``, whose rows stand one after the other."""
+        copies: list[MaskedCopy] = []
+        first_row = 0
+        for sentence in sentences:
+            target = self.target_of(sentence)
+            copies += self._copies_of(sentence, target, first_row)
+            first_row += len(target)
+        return copies
+
+    def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[MaskedCopy]:
         source = self.source_of(sentence)
         fitted = fit_source(source, len(target), self.max_positions, cut_sources=self.cut_sources)
         if fitted is None:
@@ -111,11 +112,13 @@ class TeacherDump:
         draws = self.sampling.uniforms(sentence, len(target)) if self.sampling else _NO_DRAWS
         for mask in rotating_masks(len(target), self.num_masks):
             where = np.flatnonzero(mask)
-            yield _Copy(
+            yield MaskedCopy(
                 fitted, target, mask, first_row + where, draws[where] if len(draws) else draws
             )
 
-    def _ask(self, batch: Sequence[_Copy]) -> TopKRows:
+    @torch.inference_mode()
+    def ask(self, batch: Sequence[MaskedCopy]) -> TopKRows:
+        """Return the teacher's answer at the masked positions of a batch, copy by copy."""
         packed = pack_pairs(
             [copy.source for copy in batch],
             [copy.target for copy in batch],
@@ -177,9 +180,9 @@ def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
     )
 
 
-def token_batches(copies: Sequence[_Copy], max_tokens: int) -> Iterator[list[_Copy]]:
+def token_batches(copies: Sequence[MaskedCopy], max_tokens: int) -> Iterator[list[MaskedCopy]]:
     """Cut ``copies``, longest first, into batches of at most ``max_tokens`` padded positions (one copy at least)."""
-    batch: list[_Copy] = []
+    batch: list[MaskedCopy] = []
     longest = 0
     for copy in sorted(copies, key=len, reverse=True):
         if batch and longest * (len(batch) + 1) > max_tokens:
@@ -196,4 +199,4 @@ def set_precision(teacher: nn.Module, precision: str) -> None:
     """Turn the BERT inside ``teacher`` to ``precision``; the output layer stays in float32, where logits need it."""
     teacher.float()
     for body in (teacher.bert, teacher.last_layer):
-        body.to(PRECISIONS[precision])  # type: ignore[union-attr]
+        body.to(dtype_of(precision))  # type: ignore[union-attr]

@@ -9,26 +9,35 @@ from __future__ import annotations
 import logging
 import time
 from functools import cache
-
-import torch
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from bertkd_fairseq.errors import ConfigurationError, must_be
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Each precision's full name, which is torch's as well."""
 CHOICES = (AUTO, *PRECISIONS)
 
 WORTHWHILE = 1.2
 """How many times as fast as float32 bfloat16 must be to be chosen: below, what it rounds isn't worth it."""
 
-FULL_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # One layer's share of a batch in a BERT of 384 units: 150 million operations, 0.14 s on the slowest CPU met.
 _PRODUCT = (128, 384, 1536)
 _ROUNDS = 8
 _SECONDS = 0.04  # per precision; the first product may take longer, and is then the only one
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return torch's type of a precision."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, PRECISIONS[precision])
+    return dtype
 
 
 def choose(asked: str, device_type: str = "cpu") -> str:
@@ -43,12 +52,14 @@ def choose(asked: str, device_type: str = "cpu") -> str:
         raise ConfigurationError(must_be("--precision", f"one of {', '.join(CHOICES)}", asked))
     if device_type == "cpu":
         return _choose_for_cpu(asked)
+    import torch
+
     chosen = asked
     if asked == AUTO:
         chosen = "fp32"
         if device_type == "cuda":
             chosen = "bf16" if torch.cuda.is_bf16_supported(False) else "fp16"
-    log.info("precision: %s", FULL_NAMES[chosen])
+    log.info("precision: %s", PRECISIONS[chosen])
     return chosen
 
 
@@ -57,7 +68,7 @@ def _choose_for_cpu(asked: str) -> str:
         log.info("precision: float32")
         return asked
     half = "bf16" if asked == AUTO else asked
-    name, speed = FULL_NAMES[half], cpu_speed(half)
+    name, speed = PRECISIONS[half], cpu_speed(half)
     if asked == AUTO and speed < WORTHWHILE:
         log.info("precision: float32; %s runs at %.2f of its speed on this CPU", name, speed)
         return "fp32"
@@ -75,6 +86,9 @@ def cpu_speed(precision: str) -> float:
     The casts from and to float32 are part of it, as under autocast. The two take turns and the best of each
     counts, so that other work on the machine misleads nobody. Takes less than 0.3 seconds.
     """
+    import torch
+    from torch.nn import functional
+
     samples, inputs, outputs = _PRODUCT
     x, weight = torch.randn(samples, inputs), torch.randn(outputs, inputs)
     best = dict.fromkeys(("fp32", precision), float("inf"))
@@ -84,7 +98,7 @@ def cpu_speed(precision: str) -> float:
             for name in best:
                 if spent[name] > _SECONDS:
                     continue
-                dtype = PRECISIONS[name]
+                dtype = dtype_of(name)
                 start = time.perf_counter()
                 functional.linear(x.to(dtype), weight.to(dtype)).float()
                 seconds = time.perf_counter() - start

@@ -181,19 +181,9 @@ class TopKStoreWriter:
                     raise StoreError(
                         f"{self.partial} can't be made: {reason}. Choose a folder that can be written."
                     ) from error
-        self._wait_for(plan_file)
+        _wait_for(self.partial, self.path)
         if not self.path.exists():
             self._check_same_plan(self.partial, json.loads(plan_file.read_text("utf-8")))
-
-    def _wait_for(self, plan_file: Path) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not plan_file.exists() and not self.path.exists():
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"{self.partial} isn't there after {_PATIENCE_SECONDS:.0f} seconds. "
-                    "Start the process with --shard-id 0, which makes it."
-                )
-            time.sleep(0.1)
 
     def _create(self) -> None:
         """Make the folder under another name and rename it: nobody ever sees half of it."""
@@ -250,6 +240,22 @@ class TopKStoreWriter:
         return self.partial / _BLOCKS_FOLDER / f"{block:06d}"
 
 
+def begun_settings(path: str | os.PathLike[str], *, wait: bool = False) -> dict[str, Any] | None:
+    """Return the settings of the store at ``path``, finished or not, or None where nothing was begun.
+
+    :raises StoreError: with ``wait``, if no other process begins it.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    if wait:
+        _wait_for(partial, path)
+    for file in (path / META_FILE, partial / _PLAN_FILE):
+        if _is_ours(file):
+            begun: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            return begun
+    return None
+
+
 def remove_store(path: str | os.PathLike[str]) -> None:
     """Remove a store and what is left of an unfinished one, and nothing that is not a store.
 
@@ -266,6 +272,18 @@ def remove_store(path: str | os.PathLike[str]) -> None:
             )
     for candidate in found:
         shutil.rmtree(candidate)
+
+
+def _wait_for(partial: Path, path: Path) -> None:
+    """Wait until another process has begun the store."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (partial / _PLAN_FILE).exists() and not path.exists():
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"{partial} isn't there after {_PATIENCE_SECONDS:.0f} seconds. "
+                "Start the process with --shard-id 0, which makes it."
+            )
+        time.sleep(0.1)
 
 
 def _is_ours(file: Path) -> bool:

@@ -18,9 +18,10 @@ import numpy as np
 from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.masking import NUM_MASKS
+from bertkd_fairseq.precision import AUTO, CHOICES, choose
 from bertkd_fairseq.progress import Progress
 from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, SAMPLED, TARGETS, TOPK, bytes_per_token
-from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
+from bertkd_fairseq.topk_writer import TopKStoreWriter, begun_settings, remove_store
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --dest topk --topk 8"
 
 TOO_LONG = ("truncate-source", "no-teacher", "error")
-_DRY_RUN_SENTENCES = 256
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-tokens", type=int, default=None, help=budget)
     block = "sentences a block, the unit of work: batches never cross one"
     add("--block-size", type=int, default=2048, help=block)
-    precision = "precision of the BERT body; its output layer is always fp32"
-    add("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help=precision)
+    precision = (
+        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
+        "it faster than fp32; on a GPU, bf16 or else fp16. A dump that continues keeps the precision that it began with"
+    )
+    add("--precision", choices=CHOICES, default=AUTO, help=precision)
     add("--device", default=None, help="torch device; cuda if there is one, else cpu")
     shards = "processes that share the work, each started with its own --shard-id; torchrun's if it started us"
     add("--num-shards", type=int, default=int(os.environ.get("WORLD_SIZE", 1)), help=shards)
@@ -141,6 +144,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
     """Set the options whose default depends on others or on the device (measured in docs/dump.md)."""
+    args.precision = _precision(args, device_type)
     if args.targets == SAMPLED:
         args.topk = args.num_samples or 50
         args.seed = 1 if args.seed is None else args.seed
@@ -149,6 +153,17 @@ def _fill_in(args: argparse.Namespace, device_type: str) -> None:
     on_cpu = device_type == "cpu"
     args.max_tokens = args.max_tokens or (2048 if on_cpu else 16384)
     args.blocks_in_hand = args.blocks_in_hand or (1 if on_cpu else 2)
+
+
+def _precision(args: argparse.Namespace, device_type: str) -> str:
+    """Return the precision that this dump began with, or the one asked for, measured where that is ``auto``."""
+    if args.precision == AUTO and not args.force and not args.dry_run:
+        # All processes follow the first one.
+        begun = begun_settings(args.dest, wait=args.shard_id > 0)
+        if begun is not None and begun.get("precision") in CHOICES:
+            log.info("precision: %s, with which this dump began", begun["precision"])
+            return str(begun["precision"])
+    return choose(args.precision, device_type)
 
 
 def _load(args: argparse.Namespace) -> DumpJob:
@@ -256,21 +271,23 @@ def _run_all(fill: Callable[[int], None], blocks: list[int], at_once: int) -> No
 
 def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the dump would take, its speed measured on sentences from all over the split."""
-    count = min(_DRY_RUN_SENTENCES, len(job.target_sizes))
+    from bertkd_fairseq import dump_estimate
+
+    count = min(dump_estimate.SENTENCES, len(job.target_sizes))
     sample = np.linspace(0, len(job.target_sizes) - 1, count).astype(int)
-    dump = job.dump(device)
-    dump.block(sample[: len(sample) // 8 + 1].tolist(), lambda tokens: None)  # warm up
-    start = time.monotonic()
-    dump.block(sample.tolist(), lambda tokens: None)
-    rate = float(job.target_sizes[sample].sum()) / (time.monotonic() - start)
+    rate = dump_estimate.measure_rate(job.dump(device), sample.tolist())
     tokens = int(job.target_sizes.sum())
+    seconds = round(tokens / rate.tokens_per_second / args.num_shards)
+    if rate.rough:
+        log.warning("the estimate is rough: batches of this size are too slow here to try several")
     return {
         "tokens": tokens,
         "sentences": len(job.target_sizes),
         "bytes": _needed_bytes(job, args),
         "free_disk_bytes": _free_bytes(args),
-        "tokens_per_second": round(rate),
-        "estimated_seconds": round(tokens / rate / args.num_shards),
+        "tokens_per_second": round(rate.tokens_per_second, 1),
+        "estimated_seconds": seconds,
+        "estimate_is_rough": rate.rough,
         **job.too_long(),
     }
 

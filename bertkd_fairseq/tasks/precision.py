@@ -125,7 +125,7 @@ class AutocastMixin:
     def _wrap(self, criterion: Any) -> Any:
         if self._chosen in ("fp32", LEFT_TO_FAIRSEQ):
             return criterion
-        dtype = precision.PRECISIONS[str(self._chosen)]
+        dtype = precision.dtype_of(str(self._chosen))
 
         def under_autocast(model: Any, sample: Any) -> Any:
             device = next(model.parameters()).device.type

@@ -84,7 +84,7 @@ def test_measurement_compares_the_two_and_is_made_once(monkeypatch: pytest.Monke
         now += 0.05 if x.dtype == torch.bfloat16 else 0.002 if len(calls) > 1 else 0.03
         return x
 
-    monkeypatch.setattr(precision.functional, "linear", linear)
+    monkeypatch.setattr(F, "linear", linear)
     monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: now))
     precision.cpu_speed.cache_clear()
     try:
@@ -191,7 +191,7 @@ def test_continuing_keeps_the_precision_it_began_with(
         Task("auto", tmp_path / "new", restore_file=str(tmp_path / "other.pt")),
         Task(other, tmp_path),
     ):
-        assert run_step(task)[0].dtype == precision.PRECISIONS[begun]
+        assert run_step(task)[0].dtype == precision.dtype_of(begun)
     assert caplog.messages == [
         f"precision: {begun}, with which this training began",
         f"precision: {begun}, with which this training began",
@@ -199,7 +199,7 @@ def test_continuing_keeps_the_precision_it_began_with(
     ]
     # New optimizer, new training.
     assert run_step(Task(other, tmp_path, reset_optimizer=True))[0].dtype != (
-        precision.PRECISIONS[begun]
+        precision.dtype_of(begun)
     )
 
 
