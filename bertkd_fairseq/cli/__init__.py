@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bertkd_fairseq import __version__
+from bertkd_fairseq import __version__, threads
 from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
 
 COMMANDS = {
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] not in COMMANDS:
         return _main_without_command(argv)
     name, rest = argv[0], argv[1:]
+    # Before torch loads: its threads read their settings once.
+    os.environ.update(threads.settings())
     module = importlib.import_module(f"bertkd_fairseq.cli.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"bertkd {name}",

@@ -13,7 +13,11 @@ import pytest
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 
 TEACHER_UPDATES = 40
+# The same numbers on every machine; what --precision auto chooses depends on the CPU.
+EXACT = ("--precision", "fp32")
+DUMP = (*BERTKD, "dump-topk", *EXACT)
 TEACHER = (
+    *EXACT,
     *("--user-dir", USER_DIR, "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher"),
     *("--criterion", "bert_cmlm_cross_entropy", "--optimizer", "bert_adamw", "--clip-norm", 1.0),
     *("--lr", 2e-3, "--lr-scheduler", "polynomial_decay", "--warmup-updates", 5),
@@ -25,7 +29,10 @@ STUDENT = (
     *("--decoder-layers", 1, "--decoder-embed-dim", 32, "--decoder-ffn-embed-dim", 64),
     *("--optimizer", "adam", "--lr", 5e-3, "--label-smoothing", 0.1, "--max-tokens", 1000),
 )
-DISTILL = ("--task", "translation_bert_kd", "--criterion", "bert_kd_label_smoothed_cross_entropy")
+DISTILL = (
+    *(*EXACT, "--task", "translation_bert_kd"),
+    *("--criterion", "bert_kd_label_smoothed_cross_entropy"),
+)
 COMMON = (
     "--required-batch-size-multiple",
     1,
@@ -70,5 +77,5 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, tiny_bert:
 def topk(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
     """The teacher's store for the training split, K = 4."""
     dest = tmp_path_factory.mktemp("store") / "topk"
-    run_command([*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest, "--topk", 4])
+    run_command([*DUMP, data_bin, "--path", teacher, "--dest", dest, "--topk", 4])
     return dest

@@ -15,11 +15,12 @@ import torch
 from bertkd_fairseq.miniature import write_corpus
 from bertkd_fairseq.segment import WordPieceSegmenter
 from tests.conftest import BERTKD, USER_DIR, run_command
-from tests.integration.conftest import DISTILL, STUDENT, logged, train_command
+from tests.integration.conftest import DISTILL, DUMP, EXACT, STUDENT, logged, train_command
 
 PAIRS, UPDATES = 32, 3
 TASKS = {
     "teacher": (
+        *EXACT,
         *("--user-dir", USER_DIR, "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher"),
         *("--criterion", "bert_cmlm_cross_entropy", "--dropout", 0),
     ),
@@ -66,7 +67,7 @@ def random_store(data_bin: Path, dest: Path, tiny_bert: Path) -> Path:
     few = ("--batch-size", 32, "--max-update", 1, "--save-dir", save_dir, "--disable-validation")
     run_command(train_command(data_bin, *options, *few))
     path = save_dir / "checkpoint_last.pt"
-    run_command([*BERTKD, "dump-topk", data_bin, "--path", path, "--dest", dest, "--topk", 4])
+    run_command([*DUMP, data_bin, "--path", path, "--dest", dest, "--topk", 4])
     return dest
 
 

@@ -16,7 +16,15 @@ from bertkd_fairseq.data_bin import read_binarized
 from bertkd_fairseq.student_agreement import agreement_table
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
-from tests.integration.conftest import COMMON, DISTILL, STUDENT, logged, torchrun, train_command
+from tests.integration.conftest import (
+    COMMON,
+    DISTILL,
+    EXACT,
+    STUDENT,
+    logged,
+    torchrun,
+    train_command,
+)
 
 BLEU = (
     *("--eval-bleu", "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
@@ -215,7 +223,7 @@ def test_a_process_that_runs_out_of_batches_stays_in_step(
 
 def test_distillation_is_never_off_by_mistake(data_bin: Path, topk: Path) -> None:
     options = (*STUDENT, "--max-update", 1, "--no-save")
-    plain = ("--task", "translation_bert_kd", "--criterion", "label_smoothed_cross_entropy")
+    plain = (*EXACT, "--task", "translation_bert_kd", "--criterion", "label_smoothed_cross_entropy")
     done = run_command(
         train_command(data_bin, *options, *plain, "--teacher-topk", topk), check=False
     )

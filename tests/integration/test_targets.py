@@ -9,7 +9,7 @@ import pytest
 
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
-from tests.integration.conftest import DISTILL, STUDENT, logged, train_command
+from tests.integration.conftest import DISTILL, DUMP, STUDENT, logged, train_command
 
 UPDATES = ("--max-update", 5, "--disable-validation")
 
@@ -18,7 +18,7 @@ UPDATES = ("--max-update", 5, "--disable-validation")
 def sampled(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
     """A store of 12 draws a token."""
     dest = tmp_path_factory.mktemp("sampled") / "topk"
-    dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest]
+    dump = [*DUMP, data_bin, "--path", teacher, "--dest", dest]
     run_command([*dump, "--targets", "sampled", "--num-samples", 12, "--block-size", 50])
     return dest
 
@@ -83,7 +83,7 @@ def test_sampled_targets_do_not_depend_on_the_workers(
     tmp_path: Path, data_bin: Path, teacher: Path, sampled: Path
 ) -> None:
     dest = tmp_path / "topk"
-    dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--dest", dest, "--block-size", 50]
+    dump = [*DUMP, data_bin, "--path", teacher, "--dest", dest, "--block-size", 50]
     for shard in (0, 1):
         shards = ("--num-shards", 2, "--shard-id", shard)
         run_command([*dump, "--targets", "sampled", "--num-samples", 12, *shards])
@@ -114,7 +114,7 @@ def test_what_would_bias_sampled_targets_is_refused(data_bin: Path, sampled: Pat
 
 
 def test_options_of_the_other_kind_of_targets_are_refused(data_bin: Path, tmp_path: Path) -> None:
-    dump = [*BERTKD, "dump-topk", data_bin, "--path", "teacher.pt", "--dest", tmp_path / "topk"]
+    dump = [*DUMP, data_bin, "--path", "teacher.pt", "--dest", tmp_path / "topk"]
     done = run_command([*dump, "--num-samples", 5], check=False)
     assert (done.returncode, done.stderr) == (
         2,

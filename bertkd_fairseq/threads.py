@@ -1,0 +1,56 @@
+"""How processes that bertkd starts share the processors: settings for their environment.
+
+OpenMP's threads wait for each other by spinning. On a quiet machine that is fastest; beside other work the
+spinning takes the processors from the very threads that are waited for, and a step takes ten times as long
+(docs/machines.md has the measurements). A short spin before going to sleep is never much worse than the best.
+These libraries read their settings when they are loaded or when a process starts, so they have to be in the
+environment before that. What the user has set stays.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+"""Every OpenMP knows the first; libgomp, which PyTorch's wheels for Linux bring, goes by the second."""
+
+_WAITING_TOO = ("KMP_BLOCKTIME", "KMP_LIBRARY")
+
+_LARGE = 4_000_000_000
+_MALLOC = {
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={_LARGE}:glibc.malloc.trim_threshold={_LARGE}"
+    ":glibc.malloc.top_pad=64000000"
+}
+"""Memory that is freed stays with the process: faulting it in anew takes a seventh to a third of an update."""
+
+_CGROUP = Path("/sys/fs/cgroup/cpu.max")
+
+
+def settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables to add to ``environment`` for a process that computes."""
+    added: dict[str, str] = {}
+    if not any(name in environment for name in (*_WAITING, *_WAITING_TOO)):
+        added |= _WAITING
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in environment:
+        added |= _MALLOC
+    processors = available_processors()
+    if "OMP_NUM_THREADS" not in environment and processors < (os.cpu_count() or 1):
+        added["OMP_NUM_THREADS"] = str(processors)
+    return added
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use: a container or a batch system may give it fewer than there are."""
+    count = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CGROUP.read_text("ascii").split()
+        count = min(count, max(1, math.floor(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no such limit: the file is absent, or says "max"
+    return count
