@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
@@ -43,8 +45,47 @@ def settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     return added
 
 
+_added: dict[str, str] = {}
+
+
+def apply() -> None:
+    """Add :func:`settings` to this process' environment: before torch is loaded, and for all that it starts."""
+    _added.update(settings())
+    os.environ.update(_added)
+
+
+def added() -> dict[str, str]:
+    """Return what :func:`apply` has added."""
+    return dict(_added)
+
+
+def step_seconds(num_threads: Sequence[int], rounds: int = 5) -> dict[int, float]:
+    """Return the median seconds of a small step of work, as of a student's layer, with so many threads of torch.
+
+    The numbers of threads take turns, so that other work on the machine meets all of them.
+    """
+    import torch
+    from torch.nn import functional
+
+    before = torch.get_num_threads()
+    x, weight = torch.randn(512, 256), torch.randn(256, 256)
+    seconds: dict[int, list[float]] = {number: [] for number in num_threads}
+    try:
+        for _ in range(rounds + 1):
+            for number, times in seconds.items():
+                torch.set_num_threads(number)
+                start = time.perf_counter()
+                for _ in range(20):
+                    functional.layer_norm(functional.linear(x, weight), (256,))
+                times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    # The first round starts the threads.
+    return {number: statistics.median(times[1:]) for number, times in seconds.items()}
+
+
 def available_processors() -> int:
-    """Return how many processors this process may use: a container or a batch system may give it fewer than there are."""
+    """Return how many processors this process may use: containers and batch systems limit it."""
     count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main_without_command(argv)
     name, rest = argv[0], argv[1:]
     # Before torch loads: its threads read their settings once.
-    os.environ.update(threads.settings())
+    threads.apply()
     module = importlib.import_module(f"bertkd_fairseq.cli.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"bertkd {name}",

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import warnings
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import bertkd_fairseq
+from bertkd_fairseq import threads
 from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
 from bertkd_fairseq.errors import raise_all
 
@@ -45,10 +47,20 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bertkd doctor``."""
     parser.add_argument("--json", metavar="FILE", help=f"write the findings there too; {REPLACED}")
+    parser.add_argument(
+        "--exports",
+        action="store_true",
+        help="check nothing; print only the variables to set here for fairseq-train, and as PRECISION what "
+        '--precision auto takes: eval "$(bertkd doctor --exports)"',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print every finding; return 1 if something needed is broken."""
+    if args.exports:
+        for line in _exports({**threads.added(), **_precision()}):
+            print(line)
+        return 0
     raise_all(output_problems(force=True, json=args.json))
     findings = examine()
     if args.json:
@@ -77,9 +89,25 @@ def format_findings(findings: dict[str, Finding]) -> str:
         lines.append(f"{finding.status:<6}  {name:<{width}}  {finding.seen}")
         if finding.advice:
             lines.append(f"{'':<6}  {'':<{width}}  -> {finding.advice}")
+    if added := threads.added():
+        lines += ["set these for fairseq-train, as bertkd does for itself:", *_exports(added)]
     broken = [name for name, finding in findings.items() if finding.status == BROKEN]
     lines.append(f"broken: {', '.join(broken)}" if broken else "everything needed works")
     return "\n".join(lines)
+
+
+def _exports(variables: dict[str, str]) -> list[str]:
+    """Return shell lines that set ``variables``."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+def _precision() -> dict[str, str]:
+    """Return what ``--precision auto`` takes here, unless the user has chosen."""
+    from bertkd_fairseq import precision
+
+    if os.environ.get("PRECISION", precision.AUTO) != precision.AUTO:
+        return {}
+    return {"PRECISION": precision.choose(precision.AUTO)}
 
 
 def _examine_one(check: Callable[[], Finding]) -> Finding:
@@ -122,6 +150,33 @@ def check_torch() -> Finding:
     seen = f"{torch.__version__}, {torch.get_num_threads()} threads"
     if version < MINIMUM_TORCH:
         return Finding(BROKEN, seen, "pip install 'torch>=2.6'")
+    return Finding(OK, seen)
+
+
+def check_precision() -> Finding:
+    """How fast bfloat16 is on this CPU: flags and names don't tell."""
+    from bertkd_fairseq import precision
+
+    speed = precision.cpu_speed("bf16")
+    taken = precision.PRECISIONS[precision.choose(precision.AUTO)]
+    return Finding(
+        OK,
+        f"bfloat16 at {speed:.2f} of float32's speed on this CPU; --precision auto takes {taken}",
+    )
+
+
+def check_threads() -> Finding:
+    """Whether all processors together are faster than one, which other work on them decides."""
+    processors = threads.available_processors()
+    seen = f"{processors} of {os.cpu_count()} processors for this process"
+    if processors == 1:
+        return Finding(OK, seen)
+    seconds = threads.step_seconds((1, processors))
+    ratio = seconds[processors] / seconds[1]
+    seen += f"; {processors} threads take {ratio:.2f} of the time of one"
+    if ratio > 1.2:
+        advice = "other work keeps the processors busy: export OMP_NUM_THREADS=1 while it does"
+        return Finding(NOTE, seen, advice)
     return Finding(OK, seen)
 
 
@@ -317,6 +372,8 @@ def _save_and_load(state: dict[str, Any]) -> Any:
 CHECKS: dict[str, Callable[[], Finding]] = {
     "Python": check_python,
     "torch": check_torch,
+    "precision": check_precision,
+    "threads": check_threads,
     "CUDA": check_cuda,
     "fairseq": check_fairseq,
     "transformers": check_transformers,

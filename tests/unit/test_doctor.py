@@ -6,6 +6,8 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bertkd_fairseq import __version__
+from bertkd_fairseq import __version__, precision, threads
 from bertkd_fairseq.cli import doctor, main
 from bertkd_fairseq.cli.doctor import BROKEN, NOTE, OK, Finding
 from tests.conftest import BERTKD, run_command
@@ -183,3 +185,78 @@ def test_user_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, beside: str) 
     finding = doctor.check_user_dir()
     assert finding.status == (OK if beside == "this" else NOTE)
     assert beside == "this" or f"--user-dir {elsewhere}" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("speed", "seen"),
+    [
+        (
+            0.03,
+            "bfloat16 at 0.03 of float32's speed on this CPU; --precision auto takes float32",
+        ),
+        (
+            3.6,
+            "bfloat16 at 3.60 of float32's speed on this CPU; --precision auto takes bfloat16",
+        ),
+    ],
+)
+def test_precision_is_measured(monkeypatch: pytest.MonkeyPatch, speed: float, seen: str) -> None:
+    monkeypatch.setattr(precision, "cpu_speed", lambda name: speed)
+    assert doctor.check_precision() == Finding(OK, seen)
+
+
+@pytest.mark.parametrize(
+    ("processors", "seconds", "finding"),
+    [
+        (1, {}, Finding(OK, "1 of 4 processors for this process")),
+        (
+            2,
+            {1: 0.08, 2: 0.05},
+            Finding(
+                OK, "2 of 4 processors for this process; 2 threads take 0.62 of the time of one"
+            ),
+        ),
+        (
+            2,
+            {1: 0.08, 2: 0.7},
+            Finding(
+                NOTE,
+                "2 of 4 processors for this process; 2 threads take 8.75 of the time of one",
+                "other work keeps the processors busy: export OMP_NUM_THREADS=1 while it does",
+            ),
+        ),
+    ],
+)
+def test_threads_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    processors: int,
+    seconds: dict[int, float],
+    finding: Finding,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(threads, "available_processors", lambda: processors)
+    monkeypatch.setattr(threads, "step_seconds", lambda numbers: seconds)
+    assert doctor.check_threads() == finding
+
+
+def test_exports_are_what_the_user_has_not_set(tmp_path: Path) -> None:
+    """As a shell takes them: evaluated, they are all set, and the next call has nothing to add."""
+    bertkd = shlex.join([*BERTKD, "doctor", "--exports"])
+    script = f'eval "$({bertkd})"; echo "$GOMP_SPINCOUNT $PRECISION"; {bertkd}'
+    unset = {name: "" for name in ("GLIBC_TUNABLES",)}
+    done = run_command(["bash", "-c", script], env={"OMP_NUM_THREADS": "1", **unset})
+    spin_count, chosen = done.stdout.split()
+    assert spin_count == "1000"
+    assert chosen in ("fp32", "bf16")
+    user = {"GOMP_SPINCOUNT": "5", "PRECISION": "fp32"}
+    assert run_command([*BERTKD, "doctor", "--exports"], env={**user, **unset}).stdout == ""
+
+
+def test_the_report_ends_with_the_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "added", lambda: {"OMP_WAIT_POLICY": "passive", "A": "b c"})
+    assert doctor.format_findings({"torch": Finding(OK, "2.13.0")}).splitlines()[2:] == [
+        "set these for fairseq-train, as bertkd does for itself:",
+        "export OMP_WAIT_POLICY=passive",
+        "export A='b c'",
+        "everything needed works",
+    ]
