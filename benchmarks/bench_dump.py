@@ -4,6 +4,7 @@
 
 (a) floor: the teacher's forward pass alone over the very batches of our dump, nothing read, kept or written;
 (b) ours: `TeacherDump` and `TopKStoreWriter`, as `bertkd dump-topk` uses them;
+   both in float32, and in what `--precision` names or, by itself, measures to be faster here;
 (c) plain: as the original does it: corpus order, all copies of 8 pairs a batch, every layer and the head's
     transform at every position, the masked ones picked one by one to a shelve in float16, a second pass over the
     shelve for the top-k; float32.
@@ -24,11 +25,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import CLOCKS, make_parser, write_json
+from measuring import CLOCKS, add_precision, make_parser, write_json
 
 from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
 from bertkd_fairseq.dump import TeacherDump
 from bertkd_fairseq.masking import NUM_MASKS, rotating_masks
+from bertkd_fairseq.precision import choose
 from bertkd_fairseq.teacher_input import pack_pairs
 from bertkd_fairseq.topk_writer import TopKStoreWriter
 
@@ -180,15 +182,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-tokens", type=int, default=2048)
     parser.add_argument("--block-size", type=int, default=2048)
+    add_precision(parser)
     args = parser.parse_args()
-    exact, rounded = Bench(args, "fp32"), Bench(args, "bf16")
-    parts = {
-        "(a) floor, fp32": exact.floor,
-        "(b) ours, fp32": exact.ours,
-        "(a) floor, bf16": rounded.floor,
-        "(b) ours, bf16": rounded.ours,
-        "(c) plain, fp32": exact.plain,
-    }
+    exact = Bench(args, "fp32")
+    parts = {"(a) floor, fp32": exact.floor, "(b) ours, fp32": exact.ours}
+    half = choose(args.precision, args.device)
+    if half != "fp32":
+        rounded = Bench(args, half)
+        parts |= {f"(a) floor, {half}": rounded.floor, f"(b) ours, {half}": rounded.ours}
+    parts["(c) plain, fp32"] = exact.plain
     seconds = median_seconds(parts, args.repeats, CLOCKS[args.clock])
     tokens = int(exact.sizes.sum())
     print(

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import CLOCKS, make_parser, write_json
+from measuring import CLOCKS, add_precision, make_parser, write_json
+
+from bertkd_fairseq import precision
 
 DISTILLED = ["--criterion", "bert_kd_label_smoothed_cross_entropy", "--kd-temperature", "1"]
 WAYS = {
@@ -46,7 +48,7 @@ class Training:
 
         argv = [str(args.data_bin), "--user-dir", str(USER_DIR), *STUDENT.split(), *WAYS[way]]
         argv += ["--teacher-topk", str(args.topk)] if way != "plain" else []
-        argv += ["--autocast-bf16"] if args.bf16 else []
+        argv += ["--precision", args.precision]
         argv += ["--cpu"] if args.device == "cpu" else []
         parser = options.get_training_parser()
         cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, argv))
@@ -71,11 +73,13 @@ def main() -> None:
     parser.add_argument("data_bin", type=Path)
     parser.add_argument("topk", type=Path)
     parser.add_argument("--updates", type=int, default=30)
-    parser.add_argument("--bf16", action="store_true", help="as with --autocast-bf16")
+    add_precision(parser)
     args = parser.parse_args()
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
     clock = CLOCKS[args.clock]
+    if args.device == "cpu":  # one for all ways
+        args.precision = precision.choose(args.precision)
     trainings = {way: Training(way, args) for way in WAYS}
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for update in range(args.updates + 2):
@@ -84,9 +88,8 @@ def main() -> None:
             training.update()
             if update >= 2:  # the first ones allocate
                 seconds[way].append(clock() - start)
-    precision = "bf16" if args.bf16 else "fp32"
     print(
-        f"{args.updates} updates, {precision}, {torch.get_num_threads()} threads, {args.clock} clock"
+        f"{args.updates} updates, {args.precision}, {torch.get_num_threads()} threads, {args.clock} clock"
     )
     print(f"{'':<22}{'seconds an update':>18}{'to plain':>10}")
     ratios = {}

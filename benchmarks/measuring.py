@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bertkd_fairseq.precision import AUTO, CHOICES
+
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -23,6 +25,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default=device)
     parser.add_argument("--json", type=Path)
     return parser
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision``, as in the trainings and the dump."""
+    parser.add_argument("--precision", choices=CHOICES, default=AUTO)
 
 
 def write_json(path: Path | None, results: dict[str, Any]) -> None:

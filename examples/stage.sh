@@ -47,6 +47,17 @@ command -v fairseq-train >/dev/null ||
     fail "fairseq-train isn't on the PATH. Activate the environment that \`make install\` made."
 USER_DIR=$(bertkd user-dir) || fail "bertkd can't run here: \`bertkd doctor\` tells why."
 
+# One precision for all stages and all students: what this machine is measured to be fastest in, kept from the first
+# stage on. With it come settings of threads and memory, where the environment has none.
+[[ $PRECISION != auto || ! -f $WORK/precision ]] || PRECISION=$(<"$WORK/precision")
+exports=$(PRECISION=$PRECISION bertkd doctor --exports) || fail "the machine can't be measured."
+eval "$exports"
+if [[ ! -f $WORK/precision ]]; then
+    mkdir -p "$WORK"
+    echo "$PRECISION" >"$WORK/precision.partial"
+    mv "$WORK/precision.partial" "$WORK/precision"
+fi
+
 [[ $AVERAGE =~ ^(0|[2-9]|[1-9][0-9]+)$ ]] ||
     fail "\`AVERAGE\` must be 0 or a number of checkpoints from 2 on, but is $AVERAGE instead."
 
@@ -55,7 +66,7 @@ TOPK=$WORK/topk
 
 # Both students: same model, same loss of the plain part, same search, same choice of checkpoint.
 STUDENT=(
-    "$DATA_BIN" --user-dir "$USER_DIR" --task translation_bert_kd
+    "$DATA_BIN" --user-dir "$USER_DIR" --task translation_bert_kd --precision "$PRECISION"
     --arch "$STUDENT_ARCH" --share-all-embeddings --dropout "$DROPOUT"
     --encoder-layers "$LAYERS" --encoder-embed-dim "$DIM" --encoder-ffn-embed-dim "$FFN"
     --decoder-layers "$LAYERS" --decoder-embed-dim "$DIM" --decoder-ffn-embed-dim "$FFN"

@@ -24,6 +24,8 @@ TGT=en
 SEED=${SEED:-1}
 # The usual text of this data: Moses tokens of punctuation as it stands, lowercased.
 PREPARE_EXTRA=${PREPARE_EXTRA---lowercase --keep-punctuation}
+# auto: the dump in bfloat16 where the GPU has it; for the trainings, see --fp16 below.
+PRECISION=${PRECISION:-auto}                        # not a setting of the paper
 
 # Stage 1: the teacher. Appendix A, C-MLM on IWSLT De-En.
 TEACHER_UPDATES=${TEACHER_UPDATES:-100000}          # "100k updates"
@@ -37,7 +39,7 @@ TEACHER_EXTRA=${TEACHER_EXTRA---fp16 --fp16-no-flatten-grads}      # GPU; not a 
 
 # Stage 2: its soft targets, from 7 masked copies of each pair (section 3.2).
 TOPK_K=${TOPK_K:-8}                                 # K = 8 in all experiments
-DUMP_EXTRA=${DUMP_EXTRA---precision bf16}           # GPU; not a setting of the paper
+DUMP_EXTRA=${DUMP_EXTRA-}
 
 # Stage 3: both students. Appendix A, Transformer "base"; Adam (0.9, 0.98) stands in stage.sh.
 STUDENT_ARCH=${STUDENT_ARCH:-transformer}

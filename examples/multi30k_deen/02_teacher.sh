@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 # shellcheck disable=SC2086
-stage teacher fairseq-train "$DATA_BIN" --user-dir "$USER_DIR" --save-dir "$WORK/teacher" \
+stage teacher fairseq-train "$DATA_BIN" --user-dir "$USER_DIR" --save-dir "$WORK/teacher" --precision "$PRECISION" \
     --task bert_cmlm --arch bert_cmlm_teacher --criterion bert_cmlm_cross_entropy --bert-model "$BERT" \
     --optimizer bert_adamw --weight-decay 0.01 --clip-norm 1.0 --lr "$TEACHER_LR" \
     --lr-scheduler polynomial_decay --warmup-updates "$TEACHER_WARMUP" \
