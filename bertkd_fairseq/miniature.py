@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertkd_fairseq.errors import ConfigurationError, must_be
+from bertkd_fairseq.precision import AUTO, choose
 
 if TYPE_CHECKING:
-    import torch
     from tokenizers import Tokenizer
+    from transformers import BertForMaskedLM
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,6 @@ STYLE_PROBABILITY = 0.5
 
 #: How often a verb, adjective or adverb takes the less usual of its two forms.
 VARIANT_PROBABILITY = 0.35
-#: Share of tokens masked in pretraining: more than BERT's 15%, since minutes have to do.
-MASK_RATE = 0.3
 
 _ARTICLES = {"der": "l", "ein": "un", "dies": "est"}
 _PREPOSITIONS = {"in": "nel", "auf": "sur", "bei": "pres"}
@@ -206,6 +205,7 @@ def train_tiny_bert(
     layers: int = 2,
     steps: int = 0,
     seed: int = 1,
+    precision: str = "fp32",
     pretraining_pairs: int = 20_000,
 ) -> Path:
     """Make a cased WordPiece tokenizer and a ``BertForMaskedLM``, both saved in ``dest``.
@@ -213,26 +213,44 @@ def train_tiny_bert(
     The method starts from a BERT that knows both languages from far more text than there is to
     train the student on. What stands for that text here: ``pretraining_pairs`` other sentences of
     the languages, each with its translation beside it, on which the model is pretrained for
-    ``steps`` steps of masked language modelling; ``steps=0`` leaves it random.
+    ``steps`` steps of masked language modelling in ``precision``; ``steps=0`` leaves it random.
+    An interrupted pretraining continues from its checkpoint in ``dest``.
 
     :raises ConfigurationError: if ``hidden`` is no multiple of 32.
     """
     if hidden < 32 or hidden % 32:
         raise ConfigurationError(must_be("hidden", "a positive multiple of 32", hidden))
+    lines = [
+        line for file in corpus_files for line in Path(file).read_text("utf-8").splitlines() if line
+    ]
+    tokenizer = _train_tokenizer(lines, vocab_size)
+    model = random_bert(tokenizer.get_vocab_size(), hidden=hidden, layers=layers, seed=seed)
+    if steps:
+        speaker = _Speaker(random.Random(f"bertkd miniature pretraining {seed}"))
+        texts = tokenizer.encode_batch([speaker.pair() for _ in range(pretraining_pairs)])
+        rows = [(text.ids, text.type_ids) for text in texts]
+        from bertkd_fairseq.demo.pretraining import Pretraining
+
+        training = Pretraining(model, rows, steps=steps, seed=seed, precision=precision)
+        training.run(Path(dest) / "pretraining.pt")
+    from transformers.models.bert import BertTokenizerFast  # type: ignore[attr-defined]
+
+    model.save_pretrained(dest)
+    BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=False).save_pretrained(dest)
+    return Path(dest)
+
+
+def random_bert(vocab_size: int, *, hidden: int, layers: int, seed: int) -> BertForMaskedLM:
+    """Return an untrained ``BertForMaskedLM`` for a vocabulary that begins with :data:`SPECIAL_TOKENS`."""
     from bertkd_fairseq import compat
 
     compat.apply()
     import torch
     from transformers import BertConfig, BertForMaskedLM
-    from transformers.models.bert import BertTokenizerFast  # type: ignore[attr-defined]
 
-    lines = [
-        line for file in corpus_files for line in Path(file).read_text("utf-8").splitlines() if line
-    ]
-    tokenizer = _train_tokenizer(lines, vocab_size)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=vocab_size,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 32,
@@ -240,16 +258,9 @@ def train_tiny_bert(
         max_position_embeddings=128,
         # BERT's own 0.02 suits widths of 768; so narrow a model would learn nothing for a long time.
         initializer_range=hidden**-0.5,
-        pad_token_id=tokenizer.token_to_id("[PAD]"),
+        pad_token_id=SPECIAL_TOKENS.index("[PAD]"),
     )
-    model = BertForMaskedLM(config)
-    if steps:
-        speaker = _Speaker(random.Random(f"bertkd miniature pretraining {seed}"))
-        texts = [speaker.pair() for _ in range(pretraining_pairs)]
-        _pretrain(model, tokenizer, texts, steps, seed)
-    model.save_pretrained(dest)
-    BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=False).save_pretrained(dest)
-    return Path(dest)
+    return BertForMaskedLM(config)
 
 
 def _train_tokenizer(lines: list[str], vocab_size: int) -> Tokenizer:
@@ -278,63 +289,6 @@ def _train_tokenizer(lines: list[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _pretrain(
-    model: torch.nn.Module,
-    tokenizer: Tokenizer,
-    texts: list[tuple[str, str]],
-    steps: int,
-    seed: int,
-) -> None:
-    """Train by masked language modelling, :data:`MASK_RATE` of all tokens replaced by ``[MASK]``."""
-    import torch
-
-    batch_size, peak = 32, 1.5e-3
-    mask_id, pad_id = SPECIAL_TOKENS.index("[MASK]"), SPECIAL_TOKENS.index("[PAD]")
-    encodings = sorted(tokenizer.encode_batch(texts), key=len)
-    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01, fused=True)
-    warmup = max(1, steps // 10)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / warmup, (steps - s) / max(1, steps - warmup))
-    )
-    model.train()
-    total = 0.0
-    for step in range(1, steps + 1):
-        # Neighbours in length order, so that hardly any padding is computed.
-        start = rng.randrange(max(1, len(encodings) - batch_size + 1))
-        batch = encodings[start : start + batch_size]
-        ids, types = (
-            torch.nn.utils.rnn.pad_sequence(
-                [torch.tensor(row) for row in rows], batch_first=True, padding_value=padding
-            )
-            for rows, padding in (
-                ([encoding.ids for encoding in batch], pad_id),
-                ([encoding.type_ids for encoding in batch], 0),
-            )
-        )
-        drawn = torch.rand(ids.shape, generator=generator) < MASK_RATE
-        masked = drawn & (ids >= len(SPECIAL_TOKENS))
-        masked[:, 1] |= ~masked.any(1)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = model(
-                input_ids=ids.masked_fill(masked, mask_id),
-                attention_mask=ids.ne(pad_id).long(),
-                token_type_ids=types,
-                labels=ids.masked_fill(~masked, -100),
-            ).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        total += loss.item()
-        if step % 200 == 0 or step == steps:
-            log.info(
-                "tiny BERT: step %d of %d, loss %.3f", step, steps, total / (step % 200 or 200)
-            )
-            total = 0.0
-
-
 def main() -> None:
     """Write ``DEST/corpus`` and ``DEST/bert``: ``python -m bertkd_fairseq.miniature --dest DEST``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -343,6 +297,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of masked language modelling")
     parser.add_argument("--vocab-size", type=int, default=600)
     parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--precision", default=AUTO)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", level="INFO")
@@ -357,6 +312,7 @@ def main() -> None:
         hidden=args.hidden,
         steps=args.steps,
         seed=args.seed,
+        precision=choose(args.precision),
     )
 
 

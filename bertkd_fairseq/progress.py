@@ -62,7 +62,11 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close(whole=error is None)
+
+    def close(self, *, whole: bool = True) -> None:
+        """Show the end; nothing more is said of what was not done as a ``whole``."""
         if self._bar is not None:
             self._bar.close()
-        elif error is None and self._last_shown not in (None, self.done):
+        elif whole and self._last_shown not in (None, self.done):
             self._line()

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -58,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BertKDError as error:
         return report(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("error: interrupted", file=sys.stderr)
-        return 130
+        return 128 + int(getattr(error, "signal", signal.SIGINT))
     except BrokenPipeError:  # `| head` has seen enough
         # What is still buffered would be written, and fail, once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

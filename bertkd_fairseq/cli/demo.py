@@ -1,67 +1,25 @@
-"""``bertkd demo``: every stage through the very same commands, on a generated language pair.
-
-Each stage is a subprocess with a log of its own under ``DEST/logs``; the first line of a log is the
-command. A stage whose command and result are there already isn't run again.
-"""
+"""``bertkd demo``: every stage through the very same commands, on a generated language pair."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import logging
-import os
-import shlex
 import shutil
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bertkd_fairseq
 from bertkd_fairseq.cli.options import write_whole
-from bertkd_fairseq.errors import BertKDError, ConfigurationError
-from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.demo.estimate import estimated_seconds
+from bertkd_fairseq.demo.running import RECORD, Record, run_stage, terminated_as_interrupted
+from bertkd_fairseq.demo.stages import FULL, QUICK, log_file, plan
+from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.precision import AUTO, CHOICES
 from bertkd_fairseq.training_log import read_log
 
 EXAMPLE = "bertkd demo --dest demo"
 
-PACKAGE = Path(bertkd_fairseq.__file__).parent
-RECORD = "stages.json"
-
 log = logging.getLogger(__name__)
-
-
-class StageError(BertKDError):
-    """A stage that ended with an error; the message has the end of its log."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of everything: set once, never for a result to come out."""
-
-    train: int
-    valid: int
-    test: int
-    bert_steps: int
-    teacher_updates: int
-    student_updates: int
-    resamples: int
-
-
-FULL = Sizes(1500, 200, 1000, 3000, 500, 400, 1000)
-QUICK = Sizes(300, 30, 31, 5, 6, 6, 50)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One command and the file that is there when it is done."""
-
-    name: str
-    purpose: str
-    argv: list[str]
-    result: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="seconds, not minutes: shows that every stage runs here, far too short to learn",
+        help="under a minute: shows that every stage runs here, far too short to learn",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=[choice for choice in CHOICES if choice != "fp16"],
+        default=AUTO,
+        help="of all trainings and the dump; auto measures and takes bf16 only where it is faster. "
+        "A demo that continues keeps the precision that it began with",
     )
 
 
@@ -81,14 +46,21 @@ def run(args: argparse.Namespace) -> int:
     dest = Path(args.dest).resolve()
     sizes = QUICK if args.quick else FULL
     _make_folder(dest, args.force)
-    stages = plan(dest, sizes, args.seed)
+    record = Record(dest)
+    precision = _precision(args.precision, record)
+    stages = plan(dest, sizes, args.seed, precision)
+    if not all(record.is_done(stage) for stage in stages):
+        about = estimated_seconds(stages, record, precision)
+        log.info("this will take about %s here", _minutes(about))
     seconds = {}
-    for i, stage in enumerate(stages, 1):
-        log.info("[%d/%d] %s: %s", i, len(stages), stage.name, stage.purpose)
-        seconds[stage.name] = _run_stage(stage, dest)
+    with terminated_as_interrupted():
+        for i, stage in enumerate(stages, 1):
+            log.info("[%d/%d] %s: %s", i, len(stages), stage.name, stage.purpose)
+            seconds[stage.name] = run_stage(stage, record)
     results = {
         "seed": args.seed,
         "quick": args.quick,
+        "precision": precision,
         "seconds": seconds,
         **_results(dest),
     }
@@ -97,114 +69,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def plan(dest: Path, sizes: Sizes, seed: int) -> list[Stage]:
-    """Return the stages in order, as the README shows them for real data."""
-    bertkd = [sys.executable, "-m", "bertkd_fairseq.cli"]
-    bert, data_bin, topk = (str(dest / name) for name in ("bert", "data-bin", "topk"))
-    counts = f"{sizes.train},{sizes.valid},{sizes.test}"
-    language = [sys.executable, "-m", "bertkd_fairseq.miniature", "--dest", str(dest)]
-    language += ["--pairs", counts, "--steps", str(sizes.bert_steps), "--seed", str(seed)]
-    prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]
-    for split in ("train", "valid", "test"):
-        prepare += [f"--{split}", str(dest / "corpus" / split)]
-    prepare += ["--tokenizer", bert, "--dest", data_bin, "--force"]
-    dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--dest", topk]
-    dump += ["--topk", "8", "--force", "--json", str(dest / "topk.json")]
-    plain = _student(dest, "plain", sizes, seed, ["label_smoothed_cross_entropy"])
-    kd = ["bert_kd_label_smoothed_cross_entropy", "--kd-alpha", "0.5", "--kd-temperature", "10"]
-    distilled = _student(dest, "distilled", sizes, seed, [*kd, "--teacher-topk", topk])
-    compare = [*bertkd, "compare", "--data-bin", data_bin, "--resamples", str(sizes.resamples)]
-    curves = [*bertkd, "curves", "--force", "--dest", str(dest / "curves.png")]
-    for name in ("plain", "distilled"):
-        compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
-        curves += ["--run", f"{name}={_log(dest, name)}"]
-    compare += ["--force", "--json", str(dest / "scores.json")]
-    compare += ["--html", str(dest / "compare.html")]
-    curves += ["--run", f"teacher={_log(dest, 'teacher')}", "--title", "bertkd demo"]
-    return [
-        Stage("language", "make up two languages, pretrain a tiny BERT on both", language,
-              dest / "bert" / "config.json"),
-        Stage("prepare", "bertkd prepare", prepare, dest / "data-bin" / "bertkd.json"),
-        Stage("teacher", "fairseq-train: BERT learns to fill masked target tokens",
-              _teacher(dest, bert, sizes, seed), Path(_best(dest / "teacher"))),
-        Stage("dump", "bertkd dump-topk: the teacher's top 8 at every target token", dump,
-              dest / "topk" / "meta.json"),
-        Stage("plain", "fairseq-train: the student without a teacher", plain,
-              Path(_best(dest / "plain"))),
-        Stage("distilled", "fairseq-train: the same student with the teacher's top 8", distilled,
-              Path(_best(dest / "distilled"))),
-        *(_generate(dest, name) for name in ("plain", "distilled")),
-        Stage("compare", "bertkd compare", compare, dest / "scores.json"),
-        Stage("curves", "bertkd curves", curves, dest / "curves.png"),
-    ]  # fmt: skip
+def _precision(asked: str, record: Record) -> str:
+    """Return the precision that the demo began with, or the one asked for, measured where that is ``auto``."""
+    import torch
+
+    from bertkd_fairseq import precision
+
+    if asked == AUTO and record.precision in precision.PRECISIONS:
+        return str(record.precision)
+    if not (asked == AUTO and torch.cuda.is_available()):  # on a GPU, trainings and dump differ
+        asked = precision.choose(asked)
+    record.precision = asked
+    record.write()
+    return asked
 
 
-def _best(folder: Path) -> str:
-    return str(folder / "checkpoint_best.pt")
-
-
-def _log(dest: Path, name: str) -> Path:
-    return dest / "logs" / f"{name}.log"
-
-
-def _train(dest: Path, name: str, seed: int, updates: int) -> list[str]:
-    """Return what both stages of training share."""
-    every = str(max(1, updates // 5))
-    return [
-        sys.executable, "-m", "fairseq_cli.train", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--save-dir", str(dest / name), "--seed", str(seed),
-        "--autocast-bf16", "--num-workers", "0", "--required-batch-size-multiple", "1",
-        "--max-update", str(updates), "--log-format", "simple", "--log-interval", "20",
-        "--validate-interval", "100000", "--validate-interval-updates", every,
-        "--save-interval", "100000", "--save-interval-updates", every,
-        "--keep-interval-updates", "1", "--no-epoch-checkpoints",
-    ]  # fmt: skip
-
-
-def _teacher(dest: Path, bert: str, sizes: Sizes, seed: int) -> list[str]:
-    updates = sizes.teacher_updates
-    return [
-        *_train(dest, "teacher", seed, updates),
-        "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher", "--bert-model", bert,
-        "--criterion", "bert_cmlm_cross_entropy", "--attention", "eager",
-        "--optimizer", "bert_adamw", "--clip-norm", "1.0", "--lr", "1.5e-3",
-        "--lr-scheduler", "polynomial_decay", "--warmup-updates", str(updates // 10 + 1),
-        "--total-num-update", str(updates), "--max-tokens", "1024",
-    ]  # fmt: skip
-
-
-def _student(dest: Path, name: str, sizes: Sizes, seed: int, criterion: list[str]) -> list[str]:
-    greedy = {"beam": 1, "max_len_a": 1.2, "max_len_b": 10}
-    detok = {"undo_segmentation": True, "target_lang": TARGET_LANG}
-    shape = ["--share-all-embeddings", "--dropout", "0.1"]
-    for side in ("encoder", "decoder"):
-        shape += [f"--{side}-layers", "2", f"--{side}-embed-dim", "128"]
-        shape += [f"--{side}-ffn-embed-dim", "256", f"--{side}-attention-heads", "4"]
-    return [
-        *_train(dest, name, seed, sizes.student_updates),
-        "--task", "translation_bert_kd", "--arch", "transformer_iwslt_de_en", *shape,
-        "--criterion", *criterion, "--label-smoothing", "0.1",
-        "--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "3e-3",
-        "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "150", "--max-tokens", "2048",
-        "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric",
-        "--eval-bleu", "--eval-bleu-args", json.dumps(greedy),
-        "--eval-bleu-detok", "bertkd_moses", "--eval-bleu-detok-args", json.dumps(detok),
-    ]  # fmt: skip
-
-
-def _generate(dest: Path, name: str) -> Stage:
-    """Translate the test split."""
-    argv = [
-        sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--path", _best(dest / name), "--gen-subset", "test",
-        "--beam", "5", "--lenpen", "0.6", "--max-len-a", "1.2", "--max-len-b", "10",
-        "--max-tokens", "8000", "--required-batch-size-multiple", "1", "--num-workers", "0",
-        "--bpe", "bert_wordpiece", "--tokenizer", "bertkd_moses", "--log-format", "none",
-        "--results-path", str(dest / name),
-    ]  # fmt: skip
-    return Stage(
-        f"translate-{name}", f"fairseq-generate: {name}", argv, dest / name / "generate-test.txt"
-    )
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 def _make_folder(dest: Path, force: bool) -> None:
@@ -218,66 +99,11 @@ def _make_folder(dest: Path, force: bool) -> None:
             shutil.rmtree(dest)
     (dest / "logs").mkdir(parents=True, exist_ok=True)
     if not (dest / RECORD).is_file():
-        _write_json(dest / RECORD, {})
-
-
-def _run_stage(stage: Stage, dest: Path) -> float:
-    """Run a stage unless it is done, and return the seconds that it took.
-
-    :raises StageError: if its command fails.
-    """
-    done = json.loads((dest / RECORD).read_text("utf-8"))
-    earlier = done.get(stage.name, {})
-    if earlier.get("argv") == stage.argv and stage.result.exists():
-        log.info("  done before, in %.1f s", earlier["seconds"])
-        return float(earlier["seconds"])
-    start = time.monotonic()
-    code = _run_command(stage, dest)
-    seconds = round(time.monotonic() - start, 1)
-    path = _log(dest, stage.name)
-    if code or not stage.result.exists():
-        tail = "\n".join(path.read_text("utf-8", errors="replace").splitlines()[-15:])
-        raise StageError(
-            f"stage {stage.name} failed with exit code {code}. The end of {path}:\n{tail}"
-        )
-    log.info("  done in %.1f s", seconds)
-    # What comes later was made from an older result.
-    names = list(done)
-    kept = names[: names.index(stage.name)] if stage.name in names else names
-    record = {name: done[name] for name in kept}
-    _write_json(dest / RECORD, {**record, stage.name: {"argv": stage.argv, "seconds": seconds}})
-    return seconds
-
-
-def _run_command(stage: Stage, dest: Path) -> int:
-    """Run the stage's command, showing the last line of its log now and then."""
-    env = dict(os.environ)
-    if "site-packages" not in PACKAGE.parts:  # a checkout: children must find it from any folder
-        paths = (str(PACKAGE.parent), env.get("PYTHONPATH"))
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    path = _log(dest, stage.name)
-    # A changed command must not continue from the checkpoints of another.
-    if stage.result.suffix == ".pt":
-        shutil.rmtree(stage.result.parent, ignore_errors=True)
-    with path.open("w", encoding="utf-8") as log_file:
-        log_file.write(f"$ {shlex.join(stage.argv)}\n")
-        log_file.flush()
-        process = subprocess.Popen(stage.argv, stdout=log_file, stderr=log_file, env=env)
-        while True:
-            try:
-                return process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                _show_progress(path)
-
-
-def _show_progress(path: Path) -> None:
-    lines = path.read_text("utf-8", errors="replace").splitlines()
-    message = next((line for line in reversed(lines) if " | INFO | " in line), "")
-    log.info("  %s", message.split(" | INFO | ")[-1][:110])
+        Record(dest).write()
 
 
 def _results(dest: Path) -> dict[str, Any]:
-    valid = [point for point in read_log(_log(dest, "teacher")) if point.split == "valid"]
+    valid = [point for point in read_log(log_file(dest, "teacher")) if point.split == "valid"]
     best = min(valid, key=lambda point: point.values["loss"])
     return {
         "scores": json.loads((dest / "scores.json").read_text("utf-8")),
@@ -297,7 +123,7 @@ def _summary(results: dict[str, Any], dest: Path) -> str:
     seconds = results["seconds"]
     lines = [f"{'stage':<19}  seconds", *(f"{n:<19}  {s:7.1f}" for n, s in seconds.items())]
     lines += [f"{'all':<19}  {sum(seconds.values()):7.1f}", ""]
-    compared = _log(dest, "compare").read_text("utf-8").splitlines()
+    compared = log_file(dest, "compare").read_text("utf-8").splitlines()
     header = next(i for i, line in enumerate(compared) if line.startswith("system"))
     lines += [*compared[header:], ""]
     teacher, dump = results["teacher"], results["dump"]

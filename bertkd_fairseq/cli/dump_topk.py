@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     device = _device(args)
     _fill_in(args, device.type)
     job = _load(args)
+    job.settings = replace(job.settings, precision=_precision(args, device.type))
     if args.dry_run:
         _print(_estimate(job, device, args), args)
         return 0
@@ -144,7 +146,6 @@ def _check_options(args: argparse.Namespace) -> None:
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
     """Set the options whose default depends on others or on the device (measured in docs/dump.md)."""
-    args.precision = _precision(args, device_type)
     if args.targets == SAMPLED:
         args.topk = args.num_samples or 50
         args.seed = 1 if args.seed is None else args.seed

@@ -232,7 +232,7 @@ def test_distillation_is_never_off_by_mistake(data_bin: Path, topk: Path) -> Non
         "error: --teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
         "Use that criterion, or leave the store out for a plain student.",
     )
-    stock = ("--task", "translation", *DISTILL[2:])
+    stock = ("--task", "translation", *DISTILL[-2:])
     done = run_command(train_command(data_bin, *options, *stock), check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,

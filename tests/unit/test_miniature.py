@@ -100,7 +100,7 @@ def test_hidden_size_must_fit_the_heads(tmp_path: Path) -> None:
 def test_tiny_bert_learns_and_loads(
     corpus: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "bertkd_fairseq.miniature")
+    caplog.set_level("INFO", "bertkd_fairseq.demo.pretraining")
     files = [corpus["train.src"], corpus["train.tgt"]]
     train_tiny_bert(
         files, tmp_path, vocab_size=300, hidden=32, layers=1, steps=400, pretraining_pairs=500

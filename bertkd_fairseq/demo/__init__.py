@@ -1,0 +1,1 @@
+"""``bertkd demo``: every stage through the very same commands, on a generated language pair."""
