@@ -305,9 +305,7 @@ def check_malicious_checkpoint() -> Finding:
 def check_plugin() -> Finding:
     """fairseq takes the plugin and knows its tasks."""
     user_dir = Path(bertkd_fairseq.__file__).resolve().parent
-    _apply_compat()
-    importlib.import_module("bertkd_fairseq.tasks.bert_cmlm")
-    importlib.import_module("bertkd_fairseq.tasks.translation_bert_kd")
+    importlib.import_module("bertkd_fairseq.tasks")
     registry = importlib.import_module("fairseq.tasks").TASK_REGISTRY
     missing = [task for task in TASKS if task not in registry]
     if missing:

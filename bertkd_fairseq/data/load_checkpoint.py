@@ -15,8 +15,7 @@ def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, An
     # Importing the tasks applies compat and registers every part of the plugin.
     from fairseq import checkpoint_utils
 
-    import bertkd_fairseq.tasks.bert_cmlm
-    import bertkd_fairseq.tasks.translation_bert_kd  # noqa: F401
+    import bertkd_fairseq.tasks  # noqa: F401
 
     try:
         models, _, task = checkpoint_utils.load_model_ensemble_and_task(

@@ -7,5 +7,6 @@ compat.join_torchrun_without_cuda()
 
 import bertkd_fairseq.criterions
 import bertkd_fairseq.data.encoders
-import bertkd_fairseq.models.bert_cmlm_teacher
+import bertkd_fairseq.models
 import bertkd_fairseq.optim  # noqa: F401
+from bertkd_fairseq.tasks import bert_cmlm, translation_bert_kd  # noqa: F401

@@ -5,24 +5,47 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import USER_DIR, fairseq_command
+from tests.conftest import CHECKOUT, USER_DIR, fairseq_command, run_command
 
 PARTS = ("bert_cmlm_cross_entropy", "bert_kd_label_smoothed_cross_entropy", "bert_wordpiece")
-# What fairseq's own programs do with --user-dir, then the file that it was taken from.
+# What fairseq's own programs do with --user-dir, after whatever a script of the user's own imported before.
 IMPORT = """
-import sys
+import importlib, sys
+user_dir, folder, *before = sys.argv[1:]
+sys.path.insert(0, folder)
+for module in before:
+    importlib.import_module(module)
 from argparse import Namespace
-from fairseq import tasks, utils
-utils.import_user_module(Namespace(user_dir=sys.argv[1]))
-import bertkd_fairseq
-for task in ("bert_cmlm", "translation_bert_kd"):
-    print(tasks.TASK_REGISTRY[task].__name__)
-print(bertkd_fairseq.__file__)
+from fairseq import utils
+utils.import_user_module(Namespace(user_dir=user_dir))
 """
+# Prints every part that the plugin has registered, and the folder that it was taken from.
+REGISTERED = """
+from fairseq import models, registry, tasks
+import bertkd_fairseq
+registries = {name: each["registry"] for name, each in registry.REGISTRIES.items()}
+registries.update(task=tasks.TASK_REGISTRY, model=models.MODEL_REGISTRY)
+for kind, parts in sorted(registries.items()):
+    for name in sorted(parts):
+        if parts[name].__module__.startswith("bertkd_fairseq."):
+            print(kind, name)
+print(bertkd_fairseq.__path__[0])
+"""
+EVERY_PART = [
+    "bpe bert_wordpiece",
+    "criterion bert_cmlm_cross_entropy",
+    "criterion bert_kd_label_smoothed_cross_entropy",
+    "model bert_cmlm_teacher",
+    "optimizer bert_adamw",
+    "task bert_cmlm",
+    "task translation_bert_kd",
+    "tokenizer bertkd_moses",
+]
 
 
 def run_clean(argv: list[str], cwd: Path) -> str:
@@ -64,12 +87,36 @@ def test_help_offers_the_plugins_parts(user_dir: str, tmp_path: Path) -> None:
 
 
 @both
-def test_tasks_are_registered_from_the_right_folder(user_dir: str, tmp_path: Path) -> None:
-    python = fairseq_command("train")[0]
-    *tasks, origin = run_clean([python, "-c", IMPORT, user_dir], tmp_path).split()
-    assert tasks == ["BertCMLMTask", "TranslationBertKDTask"]
-    wanted = USER_DIR if user_dir == str(USER_DIR) else installed_folder()
-    assert Path(origin).resolve().parent == wanted.resolve()
+@pytest.mark.parametrize("before", [[], ["bertkd_fairseq.topk_store"]], ids=["alone", "after"])
+def test_every_part_is_registered_from_the_right_folder(
+    user_dir: str, before: list[str], tmp_path: Path
+) -> None:
+    checkout = user_dir == str(USER_DIR)
+    path = str(CHECKOUT) if checkout and before else ""
+    argv = [sys.executable, "-c", IMPORT + REGISTERED, user_dir, path, *before]
+    *parts, folder = run_clean(argv, tmp_path).splitlines()
+    assert parts == EVERY_PART
+    wanted = USER_DIR if checkout else installed_folder()
+    assert Path(folder).resolve() == wanted.resolve()
+
+
+@pytest.mark.parametrize(
+    ("module", "registered"),
+    [("bertkd_fairseq.tasks", EVERY_PART), ("bertkd_fairseq.models", ["model bert_cmlm_teacher"])],
+)
+def test_importing_them_registers_without_user_dir(module: str, registered: list[str]) -> None:
+    done = run_command([sys.executable, "-c", f"import {module}\n{REGISTERED}"])
+    assert done.stdout.splitlines()[:-1] == registered
+
+
+def test_another_folder_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    code = IMPORT.replace("utils.import", "print('reached', flush=True)\nutils.import")
+    other = tmp_path / "bertkd_fairseq"
+    other.mkdir()
+    argv = [sys.executable, "-c", code, other, "", "bertkd_fairseq.topk_store"]
+    done = run_command(argv, check=False)
+    assert done.stdout == "reached\n"
+    assert "is not globally unique" in done.stderr
 
 
 def test_without_user_dir_fairseq_does_not_know_them(tmp_path: Path) -> None:
