@@ -11,24 +11,34 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bertkd_fairseq
-from bertkd_fairseq.cli.options import write_whole
-from bertkd_fairseq.errors import BertKDError, ConfigurationError
+from bertkd_fairseq.cli.options import inside_problems, write_whole
+from bertkd_fairseq.data_bin import TOKENIZER_FILES, data_bin_files
+from bertkd_fairseq.errors import BertKDError, ConfigurationError, raise_all
+from bertkd_fairseq.files import holds_something, place_problems, remove_own, writing
 from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.store_folder import UNFINISHED_FILES
+from bertkd_fairseq.topk_store import FILES as STORE_FILES
 from bertkd_fairseq.training_log import read_log
 
 EXAMPLE = "bertkd demo --dest demo"
 
 PACKAGE = Path(bertkd_fairseq.__file__).parent
 RECORD = "stages.json"
+COMMAND = "bertkd demo"
+SPLITS = ("train", "valid", "test")
+_CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt", "checkpoint_[0-9]*_[0-9]*.pt")
+TRAINING_FILES = (*_CHECKPOINTS, *(f"{name}.tmp" for name in _CHECKPOINTS), "generate-test.txt")
+"""Patterns of what a stage of training and its translation write."""
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +115,7 @@ def plan(dest: Path, sizes: Sizes, seed: int) -> list[Stage]:
     language = [sys.executable, "-m", "bertkd_fairseq.miniature", "--dest", str(dest)]
     language += ["--pairs", counts, "--steps", str(sizes.bert_steps), "--seed", str(seed)]
     prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         prepare += [f"--{split}", str(dest / "corpus" / split)]
     prepare += ["--tokenizer", bert, "--dest", data_bin, "--force"]
     dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--dest", topk]
@@ -207,16 +217,40 @@ def _generate(dest: Path, name: str) -> Stage:
     )
 
 
+def demo_files() -> list[str]:
+    """Return patterns of all that a demo writes, relative to its folder."""
+    names = [stage.name for stage in plan(Path(), QUICK, seed=1)]
+    folders: dict[str, Iterable[str]] = {
+        "logs": [f"{name}.log" for name in names],
+        "corpus": [f"{split}.{lang}" for split in SPLITS for lang in (SOURCE_LANG, TARGET_LANG)],
+        "bert": ["config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES],
+        "data-bin": data_bin_files(SOURCE_LANG, TARGET_LANG, SPLITS),
+        "topk": STORE_FILES,
+        "topk.partial": UNFINISHED_FILES,
+        **{name: TRAINING_FILES for name in ("teacher", "plain", "distilled")},
+    }
+    results = ["demo.json", "topk.json", "scores.json", "compare.html", "curves.png", "curves.csv"]
+    return [RECORD, *results, *(f"{f}/{name}" for f, names in folders.items() for name in names)]
+
+
 def _make_folder(dest: Path, force: bool) -> None:
-    if dest.exists() and any(dest.iterdir()):
-        if not (dest / RECORD).is_file():
-            raise ConfigurationError(
-                f"`--dest` must be a new folder or one of an earlier demo, but {dest} is neither. "
-                f"Name another."
-            )
-        if force:
-            shutil.rmtree(dest)
-    (dest / "logs").mkdir(parents=True, exist_ok=True)
+    """Make the folder unless it is there; ``force`` removes the demo that is in it, and no foreign file.
+
+    :raises ConfigurationError: if ``dest`` holds something else.
+    :raises OutputError: if it can't be written.
+    """
+    raise_all(inside_problems("--dest", dest))
+    if holds_something(dest) and not (dest / RECORD).is_file():
+        raise ConfigurationError(
+            f"`--dest` must be a new folder or one of an earlier demo, but {dest} is neither. "
+            f"Name another."
+        )
+    if force or not dest.exists():
+        raise_all(place_problems("--dest", dest))
+    if force and holds_something(dest):
+        remove_own(dest, demo_files(), COMMAND)
+    with writing(dest):
+        (dest / "logs").mkdir(parents=True, exist_ok=True)
     if not (dest / RECORD).is_file():
         _write_json(dest / RECORD, {})
 
@@ -258,7 +292,8 @@ def _run_command(stage: Stage, dest: Path) -> int:
     path = _log(dest, stage.name)
     # A changed command must not continue from the checkpoints of another.
     if stage.result.suffix == ".pt":
-        shutil.rmtree(stage.result.parent, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            remove_own(stage.result.parent, TRAINING_FILES, COMMAND)
     with path.open("w", encoding="utf-8") as log_file:
         log_file.write(f"$ {shlex.join(stage.argv)}\n")
         log_file.flush()

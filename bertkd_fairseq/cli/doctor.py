@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import bertkd_fairseq
-from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.cli.options import REPLACED, report_problems, write_whole
 from bertkd_fairseq.errors import raise_all
 
 EXAMPLE = "bertkd doctor --json doctor.json"
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print every finding; return 1 if something needed is broken."""
-    raise_all(output_problems(force=True, json=args.json))
+    raise_all(report_problems(("version", "healthy"), json=args.json))
     findings = examine()
     if args.json:
         report = {"version": bertkd_fairseq.__version__, "healthy": healthy(findings)}
