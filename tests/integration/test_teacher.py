@@ -209,9 +209,9 @@ def test_a_killed_dump_continues_to_the_same_store(
     tmp_path: Path, data_bin: Path, teacher: Path, whole: Path
 ) -> None:
     dump = [*BERTKD, "dump-topk", data_bin, "--path", teacher, "--topk", 4, "--block-size", 25]
-    blocks = tmp_path / "topk.partial" / "blocks"
+    partial = tmp_path / "topk.partial"
     with start_command([*dump, "--dest", tmp_path / "topk"]) as process:
-        while process.poll() is None and not list(blocks.glob("??????")):
+        while process.poll() is None and not list(partial.glob("work-*/blocks/??????")):
             time.sleep(0.005)
         process.kill()
     assert not (tmp_path / "topk").exists()
