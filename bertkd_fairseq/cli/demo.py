@@ -255,6 +255,15 @@ def _make_folder(dest: Path, force: bool) -> None:
         _write_json(dest / RECORD, {})
 
 
+def remove_training(folder: Path) -> None:
+    """Remove the checkpoints of a stage, if there are any.
+
+    :raises ConfigurationError: if there is a foreign file; nothing is removed then.
+    """
+    with suppress(FileNotFoundError):
+        remove_own(folder, TRAINING_FILES, COMMAND)
+
+
 def _run_stage(stage: Stage, dest: Path) -> float:
     """Run a stage unless it is done, and return the seconds that it took.
 
@@ -292,8 +301,7 @@ def _run_command(stage: Stage, dest: Path) -> int:
     path = _log(dest, stage.name)
     # A changed command must not continue from the checkpoints of another.
     if stage.result.suffix == ".pt":
-        with suppress(FileNotFoundError):
-            remove_own(stage.result.parent, TRAINING_FILES, COMMAND)
+        remove_training(stage.result.parent)
     with path.open("w", encoding="utf-8") as log_file:
         log_file.write(f"$ {shlex.join(stage.argv)}\n")
         log_file.flush()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bertkd_fairseq import files
-from bertkd_fairseq.errors import BertKDError, ConfigurationError, OutputError
+from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, OutputError
 from bertkd_fairseq.files import (
     FolderKind,
     dest_problems,
@@ -240,6 +240,9 @@ def context_of_a_full_disk() -> None:
         lambda: (_ for _ in ()).throw(FULL),
         context_of_a_full_disk,
         lambda: (_ for _ in ()).throw(Exception(f"{FULL.strerror} (os error 28)")),  # tokenizers
+        lambda: (_ for _ in ()).throw(
+            DataError(f"ended with 1: {FULL}")
+        ),  # another process's output
     ],
 )
 def test_a_full_disk_is_one_message_whoever_finds_it(
