@@ -15,6 +15,7 @@ import gzip
 import json
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,22 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.files import FolderKind, read_marker
 
 SETTINGS_FILE = "bertkd.json"
 FORMAT = 1
 UNK_INDEX = 3
 """The id of ``<unk>`` in every fairseq dictionary."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "chat_template.jinja",
+)
+"""All that transformers writes for a fast WordPiece tokenizer."""
 
 _INDEX_MAGIC = b"MMIDIDX\x00\x00"
 _INDEX_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
@@ -120,6 +132,28 @@ class DataBin:
     def prefix(self, split: str, lang: str) -> Path:
         """Return the path of a binarized file of ``split`` in ``lang``, less ``.bin``/``.idx``."""
         return self.path / f"{split}.{self.source_lang}-{self.target_lang}.{lang}"
+
+
+def data_bin_files(source_lang: str, target_lang: str, splits: Iterable[str]) -> list[str]:
+    """Return all that ``bertkd prepare`` may write to a data-bin, by relative path."""
+    files = [SETTINGS_FILE, "preprocess.log", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
+    for lang in (source_lang, target_lang):
+        files.append(f"dict.{lang}.txt")
+        for split in splits:
+            binarized = f"{split}.{source_lang}-{target_lang}.{lang}"
+            files += [f"{binarized}.bin", f"{binarized}.idx"]
+            files += [f"references/{split}.{lang}", f"tokenized/{split}.{lang}"]
+    return files
+
+
+def _own_files(folder: Path) -> list[str] | None:
+    settings = read_marker(folder / SETTINGS_FILE)
+    if settings.get("format") != FORMAT:
+        return None
+    return data_bin_files(settings["source_lang"], settings["target_lang"], settings["splits"])
+
+
+DATA_BIN = FolderKind("data-bin", "bertkd prepare", _own_files)
 
 
 def read_lines(path: str | Path) -> list[str]:

@@ -26,6 +26,10 @@ class DataError(BertKDError):
     """Text, a data-bin or a tokenizer that isn't what this stage needs."""
 
 
+class OutputError(BertKDError):
+    """A file or folder that can't be written."""
+
+
 class StoreError(BertKDError):
     """A teacher store that is missing, damaged, unfinished or made for other data."""
 

@@ -29,9 +29,9 @@ from typing import Any
 from bertkd_fairseq import __version__
 from bertkd_fairseq.data_bin import decode_lines, write_lines
 from bertkd_fairseq.errors import DataError, raise_all
+from bertkd_fairseq.files import FolderKind, new_folder, read_marker
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines
-from bertkd_fairseq.new_folder import move_into_place, partial_of
 
 FACTS_FILE = "iwslt14.json"
 LANGS = ("de", "en")
@@ -176,12 +176,24 @@ def check_pairs(data: Iwslt14, wanted: Sequence[int], archive: Path) -> None:
         )
 
 
-def write_splits(data: Iwslt14, archive: Path, dest: Path) -> dict[str, Any]:
-    """Write ``dest/<split>.<lang>`` and what is known of them, all or nothing; return the latter."""
-    partial = partial_of(dest)
-    for split, sides in data.splits.items():
-        for lang, lines in zip(LANGS, sides, strict=True):
-            write_lines(partial / f"{split}.{lang}", lines)
+def _own_files(folder: Path) -> list[str] | None:
+    if "archive" not in read_marker(folder / FACTS_FILE):
+        return None
+    return [FACTS_FILE, *(f"{split}.{lang}" for split in SPLITS for lang in LANGS)]
+
+
+TEXT = FolderKind("text of IWSLT14", "bertkd iwslt14", _own_files)
+
+
+def write_splits(
+    data: Iwslt14, archive: Path, dest: Path, *, force: bool = False
+) -> dict[str, Any]:
+    """Write ``dest/<split>.<lang>`` and what is known of them, all or nothing; return the latter.
+
+    ``force``: replace such a folder.
+
+    :raises OutputError: if ``dest`` can't be written.
+    """
     facts = {
         "archive": str(archive),
         "bytes": archive.stat().st_size,
@@ -192,6 +204,9 @@ def write_splits(data: Iwslt14, archive: Path, dest: Path) -> dict[str, Any]:
         "pairs": dict(zip(SPLITS, data.pairs, strict=True)),
         "bertkd-fairseq": __version__,
     }
-    (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-    move_into_place(partial, dest)
+    with new_folder(dest, TEXT, force=force) as partial:
+        for split, sides in data.splits.items():
+            for lang, lines in zip(LANGS, sides, strict=True):
+                write_lines(partial / f"{split}.{lang}", lines)
+        (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return facts

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 SOURCE_LANG = "src"
 TARGET_LANG = "tgt"
 GENDERS = "aoi"
+CHECKPOINT = "pretraining.pt"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 #: How often the source decides which synonym the target uses; otherwise it is drawn at random.
 HINT_PROBABILITY = 0.7
@@ -232,7 +233,7 @@ def train_tiny_bert(
         from bertkd_fairseq.demo.pretraining import Pretraining
 
         training = Pretraining(model, rows, steps=steps, seed=seed, precision=precision)
-        training.run(Path(dest) / "pretraining.pt")
+        training.run(Path(dest) / CHECKPOINT)
     from transformers.models.bert import BertTokenizerFast  # type: ignore[attr-defined]
 
     model.save_pretrained(dest)

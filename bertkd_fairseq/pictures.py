@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.whole_file import whole_file
+from bertkd_fairseq.files import whole_file
 
 #: Okabe and Ito's colours, told apart by the colour-blind; those too light for paper are left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")

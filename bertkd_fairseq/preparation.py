@@ -15,7 +15,6 @@ import math
 import operator
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ import numpy as np
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.data_bin import (
+    DATA_BIN,
     FORMAT,
     SETTINGS_FILE,
     UNK_INDEX,
@@ -37,14 +37,15 @@ from bertkd_fairseq.data_bin import (
     write_lines,
 )
 from bertkd_fairseq.errors import DataError, must_be, raise_all
+from bertkd_fairseq.files import dest_problems, new_folder
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
-from bertkd_fairseq.new_folder import dest_problems, move_into_place, partial_of
 from bertkd_fairseq.segment import WordPieceSegmenter
 
 log = logging.getLogger(__name__)
 
 BERT_POSITIONS = 512
+_LINES_A_WORKER = 10_000
 _PAIR_EXTRA = 3  # [CLS] and two [SEP]
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
@@ -76,19 +77,18 @@ def prepare(job: Preparation) -> dict[str, Any]:
 
     :raises ConfigurationError: for options that can't work.
     :raises DataError: with every fault of files and tokenizer at once, before anything is computed.
+    :raises OutputError: if the disk is full or read-only, or another process has made the data-bin meanwhile.
     """
     started = time.monotonic()
     raise_all(_wrong_options(job))
     raw, tokenizer = _read_inputs(job)
-    partial = partial_of(job.dest)
-    tokenizer.save_pretrained(partial / "tokenizer")
-    segmenter = WordPieceSegmenter(partial / "tokenizer")
     seconds = {"read": time.monotonic() - started}
-
     splits = {}
     counts: dict[str, Counter[str]] = {lang: Counter() for lang in job.langs}
-    with tempfile.TemporaryDirectory(dir=job.dest.parent, prefix=".bertkd-") as folder:
-        segmented = Path(folder)
+    with new_folder(job.dest, DATA_BIN, force=job.force) as partial:
+        tokenizer.save_pretrained(partial / "tokenizer")
+        segmenter = WordPieceSegmenter(partial / "tokenizer")
+        segmented = partial.with_name("segmented")
         for split in job.prefixes:
             splits[split] = _prepare_split(
                 job, split, raw.pop(split), segmenter, partial, segmented, counts
@@ -97,12 +97,11 @@ def prepare(job: Preparation) -> dict[str, Any]:
         _run_fairseq_preprocess(job, segmented, partial)
         seconds["fairseq-preprocess"] = time.monotonic() - started - sum(seconds.values())
         dictionary = _verify(job, splits, segmented, partial)
-    counts["joined"] = counts[job.source_lang] + counts[job.target_lang]
-    dictionary["coverage"] = {side: segmenter.coverage(count) for side, count in counts.items()}
-    settings = _settings(job, tokenizer, partial, splits, dictionary)
-    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-    (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
-    move_into_place(partial, job.dest)
+        counts["joined"] = counts[job.source_lang] + counts[job.target_lang]
+        dictionary["coverage"] = {side: segmenter.coverage(count) for side, count in counts.items()}
+        settings = _settings(job, tokenizer, partial, splits, dictionary)
+        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+        (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
     seconds["verify and write"] = time.monotonic() - started - sum(seconds.values())
     return {**settings, "seconds": {step: round(s, 1) for step, s in seconds.items()}}
 
@@ -123,7 +122,7 @@ def _wrong_options(job: Preparation) -> list[str]:
         errors.append(must_be("--max-ratio", "at least 1", job.rules.max_ratio))
     if job.workers < 1:
         errors.append(must_be("--workers", "at least 1", job.workers))
-    return errors + dest_problems(job.dest, SETTINGS_FILE, "data-bin", job.force)
+    return errors + dest_problems(job.dest, DATA_BIN, job.force)
 
 
 def _input_file(prefix: str, lang: str) -> Path:
@@ -269,16 +268,16 @@ def _clean(job: Preparation, split: str, tokens: list[list[str]]) -> tuple[list[
 
 def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) -> None:
     """Binarize with ``fairseq-preprocess``, whose log stays in the data-bin."""
-    # fairseq cuts a file by bytes; parts must not come out empty.
-    lines = sum(1 for _ in (segmented / f"valid.{job.source_lang}").open("rb"))
+    # A worker takes half a second to start, for which it has to have something to do.
+    lines = sum(1 for _ in (segmented / f"train.{job.source_lang}").open("rb"))
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
     command += ["--source-lang", job.source_lang, "--target-lang", job.target_lang]
     command += ["--thresholdsrc", "0", "--thresholdtgt", "0"]
-    command += ["--workers", str(max(1, min(job.workers, lines // 100)))]
+    command += ["--workers", str(max(1, min(job.workers, lines // _LINES_A_WORKER)))]
     for split in job.prefixes:
         command += [f"--{split}pref", str(segmented / split)]
     command += ["--destdir", str(partial)]
-    log.info("fairseq-preprocess, log in %s", partial / "preprocess.log")
+    log.info("fairseq-preprocess; its log will be %s", job.dest / "preprocess.log")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         tail = "\n".join(done.stdout.strip().split("\n")[-20:])
@@ -308,7 +307,7 @@ def _verify(
     texts = [(partial / f"dict.{lang}.txt").read_bytes() for lang in job.langs]
     if texts[0] != texts[1]:
         errors.append("both dictionaries must be the same file, but differ.")
-    raise_all([f"{error} See {partial / 'preprocess.log'}." for error in errors], DataError)
+    raise_all([f"fairseq-preprocess: {error}" for error in errors], DataError)
     return {"size": texts[0].count(b"\n") + UNK_INDEX + 1}
 
 

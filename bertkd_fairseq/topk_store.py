@@ -128,15 +128,19 @@ class TopKStore:
         """Open the store at ``path``; the cost doesn't depend on its size.
 
         :raises StoreError: if it is missing, unfinished, of another format or version, truncated or
-            mixed with other files. Changed bytes are what :meth:`verify` finds.
+            holds other files. Changed bytes are what :meth:`verify` finds.
         """
         folder = Path(path)
         meta = _read_meta(folder)
         names = set(os.listdir(folder))
         if names != set(FILES):
-            odd = [f"{name} is missing" for name in sorted(set(FILES) - names)]
-            odd += [f"{name} doesn't belong there" for name in sorted(names - set(FILES))]
-            raise _damaged(folder, "; ".join(odd))
+            missing = [f"{name} is missing" for name in sorted(set(FILES) - names)]
+            if missing:
+                raise _damaged(folder, "; ".join(missing))
+            foreign = ", ".join(sorted(names - set(FILES)))
+            raise StoreError(
+                f"the teacher store {folder} holds {foreign}, which doesn't belong there. Move it away."
+            )
         return cls(folder, meta)
 
     @property

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import shutil
-import tempfile
-import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be
+from bertkd_fairseq.errors import (
+    BertKDError,
+    ConfigurationError,
+    OutputError,
+    StoreError,
+    must_be,
+    raise_all,
+)
+from bertkd_fairseq.files import (
+    flush,
+    holds_something,
+    read_marker,
+    real_path,
+    remove_own,
+    room_beside,
+    writing,
+)
+from bertkd_fairseq.store_folder import (
+    BLOCKS_FOLDER,
+    COMMAND,
+    PLAN_FILE,
+    STORE_FOLDER,
+    UNFINISHED_FILES,
+    WORK,
+    partial_of,
+    store_problems,
+    wait_until_begun,
+)
 from bertkd_fairseq.topk_store import (
     CHECKSUM_FILE,
     FORMAT,
     FORMAT_VERSION,
     META_FILE,
-    PARTIAL_SUFFIX,
     ROW_ARRAYS,
     SYMBOLS_FILE,
     TopKRows,
@@ -32,21 +57,21 @@ from bertkd_fairseq.topk_store import (
     store_layout,
 )
 
-_PLAN_FILE = "plan.json"
-_BLOCKS_FOLDER = "blocks"
-_STORE_FOLDER = "store"
-_PATIENCE_SECONDS = 600.0
+log = logging.getLogger(__name__)
 
 
 class TopKStoreWriter:
-    """A store under construction: a folder ``<path>.partial`` with ``store/`` and what is known of it::
+    """A store under construction: a folder ``<path>.partial`` with the store and what is known of it::
 
-        plan.json      the settings that a rerun has to share
-        blocks/000017  the checksum of a finished block
-        store/         the arrays, renamed to ``<path>`` when all blocks are there
+        plan.json                  the settings that a rerun has to share, the name of the work folder
+        work-RANDOM/blocks/000017  the checksum of a finished block
+        work-RANDOM/store/         the arrays, renamed to ``<path>`` when all blocks are there
 
     Any number of processes on a shared file system may have it open at once, each with blocks of its own.
-    Where the store is complete already and of the same settings, there are no missing blocks.
+    Where the store is complete already and of the same settings, there are no missing blocks. The random
+    name keeps a process whose folder was removed from writing to the one that took its place.
+
+    A symbolic link at ``path`` stays; what it leads to is made. An empty folder at ``path`` is replaced.
 
     ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``crc32`` (sentences,):
     checksums of the pairs (:func:`bertkd_fairseq.fingerprint.pair_checksum`). ``symbols``: the target
@@ -68,11 +93,12 @@ class TopKStoreWriter:
     ) -> None:
         """Create the store, or continue one that was begun with the same settings.
 
-        :raises ConfigurationError: if ``path`` is something else, or was begun with other settings.
+        :raises ConfigurationError: if ``path`` or its ``.partial`` is something else, or was begun with
+            other settings.
         :raises StoreError: if the folder can't be written, or the disk hasn't enough room.
         """
-        self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
+        self.path = real_path(path)
+        self.partial = partial_of(self.path)
         self.block_size = block_size
         self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # (sentences + 1,)
         self.num_blocks = -(-len(sizes) // block_size)
@@ -101,7 +127,7 @@ class TopKStoreWriter:
             block for block in range(self.num_blocks) if not self._block_file(block).exists()
         ]
         # Asked in this order: another process may finish the store at any moment.
-        return [] if self.path.exists() else missing
+        return [] if self._complete() else missing
 
     def block_sentences(self, block: int) -> range:
         """Return the sentences of ``block``."""
@@ -109,7 +135,24 @@ class TopKStoreWriter:
         return range(block * self.block_size, end)
 
     def write_block(self, block: int, rows: TopKRows) -> None:
-        """Write the rows of all sentences of ``block``, in order, and record it as finished."""
+        """Write the rows of all sentences of ``block``, in order, and record it as finished.
+
+        Nothing is to be done where another process has finished the store meanwhile.
+
+        :raises StoreError: if another process has removed the unfinished store.
+        :raises ConfigurationError: if it has made one with other settings instead.
+        """
+        try:
+            self._write_block(block, rows)
+        except FileNotFoundError as error:
+            if not self._complete():
+                raise StoreError(
+                    f"{self._work} isn't there any more: another process has removed it, as --force does. "
+                    "Let only one of them run."
+                ) from error
+            self._open_complete()
+
+    def _write_block(self, block: int, rows: TopKRows) -> None:
         where = block_rows(self.offsets, block, self.block_size)
         arrays = []
         for name in ROW_ARRAYS:
@@ -128,15 +171,30 @@ class TopKStoreWriter:
 
         Where several processes find all blocks there, one of them does it and the others agree.
 
-        :raises StoreError: if blocks are missing, or aren't on the disk as they were written.
+        :raises StoreError: if blocks are missing, or aren't on the disk as they were written, or if
+            the store can't be written.
+        :raises ConfigurationError: if another process has made a store with other settings there.
         """
-        if not self.path.exists():
+        if not self._complete():
             try:
-                self._finish()
-            except (FileNotFoundError, StoreError):
-                if not self.path.exists():
+                with writing(self.path):
+                    self._finish()
+            except StoreError:
+                if not self._complete():
                     raise
-        return TopKStore.open(self.path)
+            except OutputError as error:
+                if not self._complete():
+                    kept = (
+                        f"{error} The blocks in {self.partial} are kept: the same command goes on."
+                    )
+                    raise StoreError(kept) from error
+        raise_all(store_problems(self.path))
+        return self._open_complete()
+
+    def _open_complete(self) -> TopKStore:
+        store = TopKStore.open(self.path)
+        self._check_same_plan(self.path, store.meta)
+        return store
 
     def _finish(self) -> None:
         missing = self.missing_blocks()
@@ -152,7 +210,17 @@ class TopKStoreWriter:
         self._write(self._store / META_FILE, meta_text)
         self._write(self._store / CHECKSUM_FILE, "".join(checksum_lines(self._store).values()))
         self._store.rename(self.path)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._remove_partial()
+
+    def _remove_partial(self) -> None:
+        try:
+            remove_own(self.partial, UNFINISHED_FILES, COMMAND)
+        except FileNotFoundError:
+            pass  # another process has done it
+        except BertKDError as error:
+            log.warning(
+                "%s is complete, but %s can't be removed: %s", self.path, self.partial, error
+            )
 
     def _check_blocks(self, checksums: Sequence[str]) -> None:
         """Read all blocks again; one that isn't as it was written has to be written anew."""
@@ -167,46 +235,50 @@ class TopKStoreWriter:
                 )
 
     def _open(self, create: bool) -> None:
-        if self.path.exists():
-            self._check_same_plan(self.path, TopKStore.open(self.path).meta)
-            return
-        plan_file = self.partial / _PLAN_FILE
-        if create and not plan_file.exists():
-            try:
+        raise_all(store_problems(self.path))
+        plan_file = self.partial / PLAN_FILE
+        if create and not self._complete() and not plan_file.exists():
+            self._begin(plan_file)
+        wait_until_begun(self.path)
+        # In this order: another process may finish the store at any moment.
+        begun = read_marker(plan_file)
+        self._work = self.partial / begun.pop(WORK, "")
+        if self._complete():
+            self._open_complete()
+        else:
+            self._check_same_plan(self.partial, begun)
+
+    def _begin(self, plan_file: Path) -> None:
+        """Make the folder, unless another process is quicker."""
+        try:
+            with writing(self.partial):
+                if self.partial.exists():  # what a killed process was removing
+                    remove_own(self.partial, UNFINISHED_FILES, COMMAND)
                 self._create()
-            except OSError as error:
-                # Another process may have been quicker, which is as good.
-                if not plan_file.exists():
-                    reason = error.strerror or str(error)
-                    raise StoreError(
-                        f"{self.partial} can't be made: {reason}. Choose a folder that can be written."
-                    ) from error
-        _wait_for(self.partial, self.path)
-        if not self.path.exists():
-            self._check_same_plan(self.partial, json.loads(plan_file.read_text("utf-8")))
+        except OutputError:
+            if not plan_file.exists() and not self._complete():
+                raise
 
     def _create(self) -> None:
         """Make the folder under another name and rename it: nobody ever sees half of it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{self.path.name}.", dir=self.path.parent
-        ) as name:
-            new = Path(name) / "new"
-            store = new / _STORE_FOLDER
+        with room_beside(self.partial) as room:
+            new = room / "new"
+            work = new / f"{WORK}-{uuid.uuid4().hex}"
+            store = work / STORE_FOLDER
             store.mkdir(parents=True)
-            (new / _BLOCKS_FOLDER).mkdir()
+            (work / BLOCKS_FOLDER).mkdir()
             for array, (shape, dtype) in self._layout.items():
                 file = store / f"{array}.npy"
-                values = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
                 if array in self._arrays:
-                    values[:] = self._arrays[array]
-                    values.flush()
-                _allocate(file)
+                    np.save(file, self._arrays[array].astype(dtype))
+                else:
+                    np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+                    _allocate(file)
             (store / SYMBOLS_FILE).write_text(self._symbols, "utf-8", newline="\n")
-            with open(new / _PLAN_FILE, "w", encoding="utf-8") as plan_file:
-                json.dump(self._plan, plan_file, indent=1)
-                plan_file.flush()
-                os.fsync(plan_file.fileno())
+            plan = json.dumps({WORK: work.name, **self._plan}, indent=1)
+            (new / PLAN_FILE).write_text(plan, "utf-8")
+            flush(new)
             new.rename(self.partial)
 
     def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
@@ -224,73 +296,26 @@ class TopKStoreWriter:
 
     def _write(self, path: Path, text: str) -> None:
         """Write a small file so that it is either whole or absent, also after a power cut."""
-        # Not beside `path`: what a killed process leaves behind must not end up in the store.
-        temporary = self.partial / f".{path.name}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        # Not beside `path`: what a killed process leaves behind must not end up in the store. Not by the
+        # number of the process either, which two containers may share.
+        temporary = self._work / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            temporary.write_text(text, "utf-8")
+            flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @property
     def _store(self) -> Path:
-        return self.partial / _STORE_FOLDER
+        return self._work / STORE_FOLDER
 
     def _block_file(self, block: int) -> Path:
-        return self.partial / _BLOCKS_FOLDER / f"{block:06d}"
+        return self._work / BLOCKS_FOLDER / f"{block:06d}"
 
-
-def begun_settings(path: str | os.PathLike[str], *, wait: bool = False) -> dict[str, Any] | None:
-    """Return the settings of the store at ``path``, finished or not, or None where nothing was begun.
-
-    :raises StoreError: with ``wait``, if no other process begins it.
-    """
-    path = Path(path)
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    if wait:
-        _wait_for(partial, path)
-    for file in (path / META_FILE, partial / _PLAN_FILE):
-        if _is_ours(file):
-            begun: dict[str, Any] = json.loads(file.read_text("utf-8"))
-            return begun
-    return None
-
-
-def remove_store(path: str | os.PathLike[str]) -> None:
-    """Remove a store and what is left of an unfinished one, and nothing that is not a store.
-
-    :raises ConfigurationError: if ``path`` is there and not a store; nothing is removed then.
-    """
-    folder = Path(path)
-    partial = folder.with_name(folder.name + PARTIAL_SUFFIX)
-    marks = {folder: folder / META_FILE, partial: partial / _PLAN_FILE}
-    found = [candidate for candidate in marks if candidate.exists()]
-    for candidate in found:
-        if not _is_ours(marks[candidate]):
-            raise ConfigurationError(
-                f"{candidate} is not a teacher store, so --force does not remove it."
-            )
-    for candidate in found:
-        shutil.rmtree(candidate)
-
-
-def _wait_for(partial: Path, path: Path) -> None:
-    """Wait until another process has begun the store."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (partial / _PLAN_FILE).exists() and not path.exists():
-        if time.monotonic() > deadline:
-            raise StoreError(
-                f"{partial} isn't there after {_PATIENCE_SECONDS:.0f} seconds. "
-                "Start the process with --shard-id 0, which makes it."
-            )
-        time.sleep(0.1)
-
-
-def _is_ours(file: Path) -> bool:
-    try:
-        return bool(json.loads(file.read_text("utf-8"))["format"] == FORMAT)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    def _complete(self) -> bool:
+        # The folder gets its name when all is in it; an empty one is as good as none.
+        return holds_something(self.path)
 
 
 def _data_offset(file: Any) -> int:

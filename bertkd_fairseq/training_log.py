@@ -13,7 +13,7 @@ from typing import Any
 
 from bertkd_fairseq.data_bin import read_lines
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.whole_file import whole_file
+from bertkd_fairseq.files import whole_file
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| INFO \| (.*)")
 # What fairseq-hydra-train puts before a message, in Hydra's own format.

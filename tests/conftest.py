@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bertkd_fairseq import threads
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 USER_DIR = CHECKOUT / "bertkd_fairseq"
 BERTKD = (sys.executable, "-m", "bertkd_fairseq.cli")
+
+
+@pytest.fixture(autouse=True)
+def the_same_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a command that runs in this process sets for itself and its children."""
+    before = dict(os.environ)
+    monkeypatch.setattr(threads, "_added", {})
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def fairseq_command(name: str) -> list[str]:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from bertkd_fairseq import __version__, threads
 from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
+from bertkd_fairseq.files import DISK_ERRORS, cannot_write
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
@@ -63,9 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error: interrupted", file=sys.stderr)
         return 128 + int(getattr(error, "signal", signal.SIGINT))
     except BrokenPipeError:  # `| head` has seen enough
-        # What is still buffered would be written, and fail, once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        _drop_output()
+        return report(cannot_write(error.filename or "output", error))
+
+
+def _drop_output() -> None:
+    # What is still buffered would be written, and fail, once more when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

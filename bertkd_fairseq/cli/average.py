@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertkd_fairseq.cli.options import output_problems
 from bertkd_fairseq.errors import must_be, raise_all
-from bertkd_fairseq.whole_file import whole_file
+from bertkd_fairseq.files import whole_file
 
 EXAMPLE = "bertkd average --save-dir student --last 5 --output student/average_last5.pt"
 
@@ -41,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         paths = last_checkpoints(args.save_dir, args.last)
     average = average_checkpoints(paths)
-    with whole_file(args.output) as partial:
-        torch.save(average, partial)
+    # Opened here: given a name, torch would not say that the disk is full.
+    with whole_file(args.output) as partial, partial.open("wb") as file:
+        torch.save(average, file)
     print("\n".join(["mean of", *(f"  {path}" for path in paths), f"in {args.output}"]))
     return 0
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.cli.options import write_whole
+from bertkd_fairseq.cli.options import inside_problems, write_whole
 from bertkd_fairseq.demo.estimate import estimated_seconds
-from bertkd_fairseq.demo.running import RECORD, Record, run_stage, terminated_as_interrupted
+from bertkd_fairseq.demo.folder import make_folder
+from bertkd_fairseq.demo.running import Record, run_stage, terminated_as_interrupted
 from bertkd_fairseq.demo.stages import FULL, QUICK, log_file, plan
-from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.precision import AUTO, CHOICES
 from bertkd_fairseq.training_log import read_log
 
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Run what isn't done yet, then print the tables and write ``DEST/demo.json``."""
     dest = Path(args.dest).resolve()
     sizes = QUICK if args.quick else FULL
-    _make_folder(dest, args.force)
+    raise_all(inside_problems("--dest", dest))
+    make_folder(dest, force=args.force)
     record = Record(dest)
     precision = _precision(args.precision, record)
     stages = plan(dest, sizes, args.seed, precision)
@@ -86,20 +87,6 @@ def _precision(asked: str, record: Record) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
-
-
-def _make_folder(dest: Path, force: bool) -> None:
-    if dest.exists() and any(dest.iterdir()):
-        if not (dest / RECORD).is_file():
-            raise ConfigurationError(
-                f"`--dest` must be a new folder or one of an earlier demo, but {dest} is neither. "
-                f"Name another."
-            )
-        if force:
-            shutil.rmtree(dest)
-    (dest / "logs").mkdir(parents=True, exist_ok=True)
-    if not (dest / RECORD).is_file():
-        Record(dest).write()
 
 
 def _results(dest: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import bertkd_fairseq
 from bertkd_fairseq import threads
-from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.cli.options import REPLACED, report_problems, write_whole
 from bertkd_fairseq.errors import raise_all
 
 EXAMPLE = "bertkd doctor --json doctor.json"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         for line in _exports({**threads.added(), **_precision()}):
             print(line)
         return 0
-    raise_all(output_problems(force=True, json=args.json))
+    raise_all(report_problems(("version", "healthy"), json=args.json))
     findings = examine()
     if args.json:
         report = {"version": bertkd_fairseq.__version__, "healthy": healthy(findings)}

@@ -11,18 +11,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
+from bertkd_fairseq.files import holds_something, real_path
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.precision import AUTO, CHOICES, choose
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.topk_store import PARTIAL_SUFFIX, SAMPLED, TARGETS, TOPK, bytes_per_token
-from bertkd_fairseq.topk_writer import TopKStoreWriter, begun_settings, remove_store
+from bertkd_fairseq.store_folder import (
+    begun_settings,
+    partial_of,
+    remove_store,
+    store_problems,
+    wait_until_begun,
+)
+from bertkd_fairseq.topk_store import SAMPLED, TARGETS, TOPK, bytes_per_token
+from bertkd_fairseq.topk_writer import TopKStoreWriter
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +148,11 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
     # A dump that continues writes the summary of the whole again.
-    raise_all([*problems, *output_problems(force=True, json=args.json)])
+    problems += report_problems(("sentences", "tokens"), json=args.json, dest_folder=args.dest)
+    problems += inside_problems("--dest", args.dest)
+    if not args.dry_run:
+        problems += store_problems(args.dest, force=args.force)
+    raise_all(problems)
 
 
 def _fill_in(args: argparse.Namespace, device_type: str) -> None:
@@ -159,11 +170,12 @@ def _fill_in(args: argparse.Namespace, device_type: str) -> None:
 def _precision(args: argparse.Namespace, device_type: str) -> str:
     """Return the precision that this dump began with, or the one asked for, measured where that is ``auto``."""
     if args.precision == AUTO and not args.force and not args.dry_run:
-        # All processes follow the first one.
-        begun = begun_settings(args.dest, wait=args.shard_id > 0)
-        if begun is not None and begun.get("precision") in CHOICES:
-            log.info("precision: %s, with which this dump began", begun["precision"])
-            return str(begun["precision"])
+        if args.shard_id > 0:  # all processes follow the first one
+            wait_until_begun(real_path(args.dest))
+        begun = begun_settings(args.dest).get("precision")
+        if begun in CHOICES:
+            log.info("precision: %s, with which this dump began", begun)
+            return str(begun)
     return choose(args.precision, device_type)
 
 
@@ -196,15 +208,15 @@ def _needed_bytes(job: DumpJob, args: argparse.Namespace) -> int:
 
 
 def _free_bytes(args: argparse.Namespace) -> int:
-    folder = Path(args.dest).absolute().parent
+    folder = real_path(args.dest).absolute().parent
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
-    dest = Path(args.dest)
-    begun = dest.exists() or dest.with_name(dest.name + PARTIAL_SUFFIX).exists()
+    dest = real_path(args.dest)
+    begun = holds_something(dest) or partial_of(dest).exists()
     needed, free = _needed_bytes(job, args), _free_bytes(args)
     if not begun and needed > free:
         wanted, seen = f"at least {needed:,} bytes", f"{free:,} bytes"

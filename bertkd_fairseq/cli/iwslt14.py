@@ -7,17 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bertkd_fairseq.cli.options import inside_problems
 from bertkd_fairseq.download import download
 from bertkd_fairseq.errors import must_be, raise_all
+from bertkd_fairseq.files import dest_problems, place_problems
 from bertkd_fairseq.iwslt14 import (
-    FACTS_FILE,
     PAIRS,
+    TEXT,
     check_pairs,
     make_splits,
     read_archive,
     write_splits,
 )
-from bertkd_fairseq.new_folder import dest_problems
 
 EXAMPLE = "bertkd iwslt14 --archive de-en.tgz --dest text"
 
@@ -43,18 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the text and print where it came from and what was dropped."""
     archive, dest = args.archive.absolute(), args.dest.absolute()
-    problems = dest_problems(dest, FACTS_FILE, "text of IWSLT14", args.force)
+    problems = dest_problems(dest, TEXT, args.force) + inside_problems("--dest", dest)
     if args.workers < 1:
         problems.append(must_be("--workers", "at least 1", args.workers))
     if not archive.exists() and not args.url:
         wanted = "a file, or --url must name where to download it"
         problems.append(f"`--archive` must be {wanted}, but there is none at {archive}.")
+    elif not archive.exists():
+        problems += inside_problems("--archive", archive) + place_problems("--archive", archive)
     raise_all(problems)
     if not archive.exists():
         download(args.url, archive, check=read_archive)
     data = make_splits(read_archive(archive), workers=args.workers)
     check_pairs(data, args.pairs, archive)
-    print(format_report(write_splits(data, archive, dest), dest))
+    print(format_report(write_splits(data, archive, dest, force=args.force), dest))
     return 0
 
 

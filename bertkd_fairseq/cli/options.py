@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from bertkd_fairseq.data_bin import DATA_BIN
 from bertkd_fairseq.errors import must_be
-from bertkd_fairseq.whole_file import whole_file
+from bertkd_fairseq.files import place_problems, read_marker, whole_file
+from bertkd_fairseq.store_folder import STORE, UNFINISHED_STORE
 
 #: Help of a report of what has just been done; results of comparisons need --force instead.
-REPLACED = "a report that exists is replaced"
+REPLACED = "an earlier report is replaced"
 
 
 def named_files(
@@ -27,8 +30,13 @@ def named_files(
     return files, problems
 
 
-def output_problems(*, force: bool, **paths: str | Path | None) -> list[str]:
-    """Return a message for each output file, by its option's name, that can't or mustn't be written."""
+def output_problems(
+    *, force: bool, dest_folder: str | Path | None = None, **paths: str | Path | None
+) -> list[str]:
+    """Return a message for each output file, by its option's name, that can't or mustn't be written.
+
+    ``dest_folder``: what the command makes besides; it is no place for them either.
+    """
     problems = []
     before: dict[Path, str] = {}
     for option, path in paths.items():
@@ -41,9 +49,47 @@ def output_problems(*, force: bool, **paths: str | Path | None) -> list[str]:
             problems.append(must_be(f"--{option}", "a file in a folder that exists", path))
         elif Path(path).is_dir():
             problems.append(must_be(f"--{option}", "a file", f"the folder {path}"))
+        elif Path(path).exists() and not Path(path).is_file():
+            problems.append(
+                must_be(f"--{option}", "a file", f"{path}, which is a device or the like,")
+            )
         elif Path(path).exists() and not force:
             problems.append(f"`{path}` exists already. Use another name, or --force to replace it.")
+        else:
+            problems += inside_problems(f"--{option}", path, dest_folder)
+            problems += place_problems(f"--{option}", Path(os.path.realpath(path)))
     return problems
+
+
+def report_problems(
+    keys: Sequence[str], *, json: str | None, dest_folder: str | Path | None = None
+) -> list[str]:
+    """Return why no report can be written to ``--json``; only one with these ``keys`` is replaced."""
+    problems = output_problems(force=True, dest_folder=dest_folder, json=json)
+    if (
+        json
+        and not problems
+        and Path(json).exists()
+        and not {*keys} <= read_marker(Path(json)).keys()
+    ):
+        problems.append(
+            must_be("--json", "a new file or an earlier report", f"{json}, a file of another kind,")
+        )
+    return problems
+
+
+def inside_problems(
+    option: str, path: str | Path, dest_folder: str | Path | None = None
+) -> list[str]:
+    """Return why ``path`` is no place for an output: it is inside a folder that holds our files alone."""
+    real = Path(os.path.realpath(path))
+    if dest_folder and Path(os.path.realpath(dest_folder)) in (real, *real.parents):
+        return [must_be(option, "outside of --dest", path)]
+    for folder in real.parents:
+        for kind in (DATA_BIN, STORE, UNFINISHED_STORE):
+            if kind.files(folder) is not None:
+                return [must_be(option, f"outside of the {kind.name} {folder}", path)]
+    return []
 
 
 def write_whole(path: str | Path, text: str) -> None:

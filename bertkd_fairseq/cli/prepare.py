@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.cli.options import REPLACED, output_problems, write_whole
+from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.moses import CleaningRules
 from bertkd_fairseq.preparation import Preparation, prepare
@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the data-bin and print the report."""
-    raise_all(output_problems(force=True, json=args.json))
+    problems = report_problems(("splits", "dictionary"), json=args.json, dest_folder=args.dest)
+    raise_all([*problems, *inside_problems("--dest", args.dest)])
     named = {"train": args.train, "valid": args.valid, "test": args.test}
     report = prepare(
         Preparation(

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from bertkd_fairseq.files import whole_file
 from bertkd_fairseq.miniature import SPECIAL_TOKENS
 from bertkd_fairseq.precision import dtype_of
-from bertkd_fairseq.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -20,12 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bertkd_fairseq.demo.folder import RECORD, remove_product
 from bertkd_fairseq.demo.stages import PACKAGE, Stage, log_file
 from bertkd_fairseq.errors import BertKDError
+from bertkd_fairseq.files import whole_file
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.whole_file import whole_file
-
-RECORD = "stages.json"
 
 _SECONDS_TO_END = 3.0
 """How long a child has to end by itself when it is asked to."""
@@ -122,7 +120,7 @@ def run_stage(stage: Stage, record: Record) -> float:
     continues = record.was_begun(stage)
     if not continues:
         for path in stage.products:
-            _remove(path)
+            remove_product(record.dest, path)
     record.begin(stage)
     start = time.monotonic()
     try:
@@ -141,13 +139,6 @@ def run_stage(stage: Stage, record: Record) -> float:
         )
     log.info("  done in %.1f s", record.seconds(stage))
     return record.seconds(stage)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _run_command(stage: Stage, dest: Path, continues: bool) -> int:

@@ -12,6 +12,7 @@ import bertkd_fairseq
 from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
 
 PACKAGE = Path(bertkd_fairseq.__file__).parent
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
     language += ["--pairs", counts, "--steps", str(sizes.bert_steps), "--seed", str(seed)]
     language += ["--precision", precision]
     prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         prepare += [f"--{split}", str(dest / "corpus" / split)]
     prepare += ["--tokenizer", bert, "--dest", data_bin, "--force"]
     dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--dest", topk]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bertkd_fairseq.demo.folder import demo_files
+from bertkd_fairseq.files import first_foreign
 from tests.conftest import BERTKD, run_command
 
 DEMO = [*BERTKD, "demo", "--quick", "--dest", "demo"]
@@ -35,6 +37,7 @@ def test_demo_ends_with_its_tables(folder: Path) -> None:
     assert (folder / "demo" / "compare.html").read_text().endswith("</html>\n")
     first = (folder / "demo" / "logs" / "dump.log").read_text().splitlines()[0]
     assert first.startswith("$ ") and "dump-topk" in first
+    assert first_foreign(folder / "demo", demo_files()) is None  # --force may remove it
 
 
 def test_second_run_does_nothing_again(folder: Path) -> None:
@@ -54,15 +57,3 @@ def test_failing_stage_shows_the_end_of_its_log(folder: Path) -> None:
     message = done.stderr[done.stderr.index("error: ") :]
     assert message.startswith("error: stage teacher failed with exit code 1. The end of ")
     assert "Dataset not found: train" in message
-
-
-def test_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "thesis.tex").write_text("x")
-    done = run_command([*DEMO, "--force"], cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: `--dest` must be a new folder or one of an earlier demo, but "
-        f"{tmp_path.resolve() / 'demo'} is neither. Name another.\n"
-    )
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["thesis.tex"]

@@ -9,10 +9,15 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from fairseq.binarizer import FileBinarizer, VocabularyDatasetBinarizer
+from fairseq.data import Dictionary
+from fairseq.tokenizer import tokenize_line
 from tokenizers import Tokenizer, models
 
-from bertkd_fairseq.data_bin import DataBin, read_binarized, read_lines, write_lines
+from bertkd_fairseq import cli
+from bertkd_fairseq.data_bin import DATA_BIN, DataBin, read_binarized, read_lines, write_lines
 from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.files import first_foreign
 from bertkd_fairseq.moses import MosesText
 from bertkd_fairseq.preparation import load_tokenizer
 from bertkd_fairseq.segment import WordPieceSegmenter, undo_segmentation
@@ -132,7 +137,34 @@ def test_settings_and_report(prepared: Path, corpus: Path, tiny_bert: Path) -> N
         "valid: 1 pairs with an empty side dropped, from the references as well: line 4\n"
         in (corpus / "stderr").read_text()
     )
-    assert not list(prepared.parent.glob("*.partial")) + list(prepared.parent.glob(".bertkd-*"))
+    assert [path.name for path in prepared.parent.iterdir()] == ["data-bin"]
+
+
+def test_every_file_is_one_that_force_may_replace(prepared: Path) -> None:
+    files = DATA_BIN.files(prepared)
+    assert files is not None and first_foreign(prepared, files) is None
+
+
+@pytest.mark.parametrize("foreign", ["checkpoints/checkpoint_best.pt", "train1.de-en.de.bin"])
+def test_force_replaces_no_folder_with_a_foreign_file(
+    prepared: Path, corpus: Path, capsys: pytest.CaptureFixture[str], foreign: str
+) -> None:
+    path = prepared / foreign
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("a week of training")
+    try:
+        command = prepare_command(corpus, "nowhere", "--dest", prepared, "--force")
+        assert cli.main([str(part) for part in command[len(BERTKD) :]]) == 2
+        name = foreign.split("/")[0]
+        assert capsys.readouterr().err == (
+            f"error: `{prepared}` holds {name}, which `bertkd prepare` didn't write. Nothing was removed: "
+            f"move {name} away, or choose another folder.\n"
+        )
+        assert path.read_text() == "a week of training"
+    finally:
+        path.unlink()
+        if path.parent != prepared:
+            path.parent.rmdir()
 
 
 def test_a_second_run_needs_force_and_gives_the_same_bytes(
@@ -144,10 +176,47 @@ def test_a_second_run_needs_force_and_gives_the_same_bytes(
     assert done.stderr == (
         f"error: `--dest` holds a complete data-bin: {prepared}. Use --force to replace it.\n"
     )
-    files = [f for f in prepared.rglob("*") if f.is_file() and f.name != "preprocess.log"]
+    # A backup of the user's, another command's unfinished work.
+    neighbours = [prepared.with_name(f"data-bin.{end}") for end in ("old", "partial")]
+    for folder in neighbours:
+        folder.mkdir()
+        (folder / "mine").write_text("mine")
+    files = [f for f in prepared.parent.rglob("*") if f.is_file() and f.name != "preprocess.log"]
     before = {file: file.read_bytes() for file in files}
     run_command([*command, "--force", "--workers", "1"])
     assert {file: file.read_bytes() for file in files} == before
+    assert sorted(prepared.parent.iterdir()) == sorted([prepared, *neighbours])
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing(
+    tmp_path: Path, corpus: Path, tiny_bert: Path
+) -> None:
+    """A limit of 1 KiB a file is a full disk, here to the Rust code that writes the tokenizer."""
+    command = prepare_command(corpus, tiny_bert, "--dest", tmp_path / "new")
+    done = run_command(["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command], check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: `{tmp_path}/new` can't be written: File too large. Make room there, or choose another place.\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_with_nothing_to_do_change_no_byte(tmp_path: Path) -> None:
+    """fairseq cuts a file by bytes; of 13 workers on three lines, ten at least get an empty part."""
+    (tmp_path / "text").write_text("a é\n漢字\n" + "b " * 40 + "\n")
+    dictionary = Dictionary()
+    Dictionary.add_file_to_dictionary(str(tmp_path / "text"), dictionary, tokenize_line, 13)
+    dictionary.finalize()
+    assert dictionary.count[dictionary.index("b")] == 40
+    binarizer = VocabularyDatasetBinarizer(dictionary, append_eos=True)
+    sizes = []
+    for workers in (1, 13):
+        out = str(tmp_path / str(workers))
+        FileBinarizer.multiprocess_dataset(
+            str(tmp_path / "text"), "mmap", binarizer, out, len(dictionary), num_workers=workers
+        )
+        sizes.append([Path(f"{out}.{end}").read_bytes() for end in ("bin", "idx")])
+    assert sizes[0] == sizes[1]
 
 
 def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
@@ -171,7 +240,7 @@ def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
         f"  5. `--tokenizer` must be a folder or a hub name, but is {tmp_path}/nowhere, "
         "not a folder instead.\n"
     )
-    assert not (tmp_path / "new").exists() and not (tmp_path / "new.partial").exists()
+    assert not [path for path in tmp_path.iterdir() if "new" in path.name]
 
 
 def test_wrong_options_are_shown_at_once(tmp_path: Path) -> None:

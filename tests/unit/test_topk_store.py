@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bertkd_fairseq.errors import ConfigurationError, StoreError
 from bertkd_fairseq.topk_store import FILES, TopKRows, TopKStore, bytes_per_token
-from bertkd_fairseq.topk_writer import TopKStoreWriter, remove_store
+from bertkd_fairseq.topk_writer import TopKStoreWriter
 
 SIZES = np.array([3, 1, 4, 1, 5, 9, 2])
 
@@ -184,7 +184,7 @@ def test_a_complete_store_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_block_that_changed_on_the_disk_is_written_anew(tmp_path: Path) -> None:
     writer = make_writer(tmp_path / "topk")
     fill(writer)
-    file = tmp_path / "topk.partial" / "store" / "ids.npy"
+    [file] = (tmp_path / "topk.partial").glob("work-*/store/ids.npy")
     whole = bytearray(file.read_bytes())
     whole[-1] ^= 1
     file.write_bytes(whole)
@@ -197,20 +197,6 @@ def test_a_block_that_changed_on_the_disk_is_written_anew(tmp_path: Path) -> Non
     assert writer.missing_blocks() == [2]
     fill(writer)
     assert writer.finish().verify() == []
-
-
-def test_remove_store_removes_stores_only(tmp_path: Path) -> None:
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "meta.json").write_text('{"format": "thesis"}')
-    with pytest.raises(ConfigurationError) as error:
-        remove_store(tmp_path / "thesis")
-    assert (
-        str(error.value)
-        == f"{tmp_path}/thesis is not a teacher store, so --force does not remove it."
-    )
-    make_writer(tmp_path / "topk")
-    remove_store(tmp_path / "topk")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
 
 
 def test_a_missing_store_is_named(tmp_path: Path) -> None:
@@ -262,10 +248,18 @@ def test_truncated_lengthened_and_missing_files_are_refused(tmp_path: Path, name
     assert refused(file.parent) == f"{name} is missing"
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_foreign_files_are_named_and_the_store_is_whole_without_them(tmp_path: Path) -> None:
     path = damaged(tmp_path)
-    (path / "notes.txt").write_text("mine")
-    assert refused(path) == "notes.txt doesn't belong there"
+    for name in ("topk.png", "notes.txt"):
+        (path / name).write_text("mine")
+    with pytest.raises(StoreError) as error:
+        TopKStore.open(path)
+    assert str(error.value) == (
+        f"the teacher store {path} holds notes.txt, topk.png, which doesn't belong there. Move it away."
+    )
+    for name in ("topk.png", "notes.txt"):
+        (path / name).rename(tmp_path / name)
+    assert TopKStore.open(path).verify() == []
 
 
 def test_arrays_of_another_store_are_refused(tmp_path: Path) -> None:
