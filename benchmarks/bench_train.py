@@ -13,7 +13,7 @@ import argparse
 import logging
 import statistics
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,19 @@ STUDENT = (
 
 
 class Training:
-    """fairseq's trainer of one way, asked for an update at a time."""
+    """fairseq's trainer of one way, or with other ``options``, asked for an update at a time."""
 
-    def __init__(self, way: str, args: argparse.Namespace) -> None:
+    def __init__(
+        self, way: str, args: argparse.Namespace, options_of_way: Sequence[str] | None = None
+    ) -> None:
         from fairseq import options, tasks, utils
         from fairseq.dataclass.utils import convert_namespace_to_omegaconf
         from fairseq.trainer import Trainer
 
-        argv = [str(args.data_bin), "--user-dir", str(USER_DIR), *STUDENT.split(), *WAYS[way]]
-        argv += ["--teacher-topk", str(args.topk)] if way != "plain" else []
+        if options_of_way is None:
+            store = ["--teacher-topk", str(args.topk)] if way != "plain" else []
+            options_of_way = [*STUDENT.split(), *WAYS[way], *store]
+        argv = [str(args.data_bin), "--user-dir", str(USER_DIR), *options_of_way]
         argv += ["--precision", args.precision]
         argv += ["--cpu"] if args.device == "cpu" else []
         parser = options.get_training_parser()
