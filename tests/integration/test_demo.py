@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from bertkd_fairseq.demo.folder import demo_files
 from bertkd_fairseq.files import first_foreign
-from tests.conftest import BERTKD, run_command
+from tests.conftest import BERTKD, command_environment, run_command
 
 DEMO = [*BERTKD, "demo", "--quick", "--dest", "demo"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo that was ended in the middle of its teacher's training, and then run to its end."""
     folder = tmp_path_factory.mktemp("demo")
+    begun = folder / "demo" / "teacher" / "checkpoint_last.pt"
+    with subprocess.Popen(DEMO, cwd=folder, env=command_environment(), stderr=PIPE) as process:
+        while process.poll() is None and not begun.exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        said = process.communicate(timeout=60)[1].decode()
+    (folder / "interrupted").write_text(f"{process.returncode}\n{time.monotonic() - asked}\n{said}")
     done = run_command(DEMO, cwd=folder)
     (folder / "stdout").write_text(done.stdout)
     return folder
+
+
+def test_an_interrupted_demo_leaves_no_process_and_continues_inside_a_training(
+    folder: Path,
+) -> None:
+    code, seconds, said = (folder / "interrupted").read_text().split("\n", 2)
+    assert code == "143" and float(seconds) < 5
+    assert said.endswith(
+        "interrupted in stage teacher; the same command continues there\nerror: interrupted\n"
+    )
+    assert "this will take about " in said
+    attempts = (folder / "demo" / "logs" / "teacher.log").read_text().split("\n$ ")
+    assert len(attempts) == 2
+    assert "Loaded checkpoint" in attempts[1] and "num_updates=1, " not in attempts[1]
 
 
 def test_demo_ends_with_its_tables(folder: Path) -> None:
