@@ -6,12 +6,16 @@ exit code 2, both from ``bertkd`` and, through :func:`install_excepthook`, from 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterable
 from types import TracebackType
 
 EXIT_CODE = 2
+
+# What stands before the message in the text of a traceback.
+_NAME_IN_TRACEBACK = re.compile(r"^bertkd_fairseq\.[\w.]+: ", re.MULTILINE)
 
 
 class BertKDError(Exception):
@@ -53,8 +57,10 @@ def raise_all(errors: Iterable[str], kind: type[BertKDError] = ConfigurationErro
 
 def report(error: BertKDError) -> int:
     """Print ``error`` to stderr as one message and return the exit code that goes with it."""
+    # What a data-loader worker or one of fairseq's processes raised arrives as the text of its traceback.
+    message = _NAME_IN_TRACEBACK.split(str(error))[-1].strip()
     # Not print, which fairseq silences in all processes but the first.
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
     return EXIT_CODE
 
@@ -68,16 +74,18 @@ def install_excepthook() -> None:
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
+        # torch's name for what one of fairseq's processes, one for each GPU, raised.
+        elsewhere = kind.__name__ == "ProcessRaisedException"
+        if elsewhere and _NAME_IN_TRACEBACK.search(str(error)):
+            error = BertKDError(str(error))
+        if not isinstance(error, BertKDError):
+            previous(kind, error, traceback)
+            return
+        # In a distributed training torch calls this with another stderr, and loses what it holds when we raise.
+        with contextlib.redirect_stderr(sys.__stderr__):
+            code = report(error)
         # Raised inside the hook, SystemExit sets the exit code of the interpreter.
-        if isinstance(error, BertKDError):
-            raise SystemExit(report(error))
-        # fairseq starts a process per GPU; what one of them raised arrives as the text of its traceback.
-        found = re.search(
-            r"^bertkd_fairseq\.errors\.\w+: (.*)", str(error), re.DOTALL | re.MULTILINE
-        )
-        if kind.__name__ == "ProcessRaisedException" and found:
-            raise SystemExit(report(BertKDError(found[1].strip())))
-        previous(kind, error, traceback)
+        raise SystemExit(code)
 
     hook.reports_bertkd_errors = True  # type: ignore[attr-defined]
     sys.excepthook = hook

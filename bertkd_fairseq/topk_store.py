@@ -23,9 +23,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,37 +114,52 @@ def bytes_per_token(k: int, num_symbols: int) -> int:
 
 
 class TopKStore:
-    """A complete store, memory-mapped for reading; survives pickling to worker processes."""
+    """A complete store, memory-mapped for reading; survives pickling to worker processes.
 
-    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+    Nothing is returned that was not compared with its checksum:
+
+    - ``meta.json``, ``symbols.txt``, headers and sizes of the arrays when the store is opened;
+    - a block of rows, with its checksum in ``meta.json``, when one of its sentences is first read;
+    - ``offsets.npy`` and ``crc32.npy``, with theirs in ``SHA256SUMS``, when first needed. They are read whole for it:
+      100 MB take a tenth of a second, too much for opening a store and little beside reading it. Checksums of their
+      parts would be quicker, but stores made so far have none, and ``meta.json`` would be twice as large.
+
+    A process checks each of them once; those forked from it share its memory maps and what it knows of blocks.
+    Files that change later are not noticed, and one that gets shorter ends Python with SIGBUS. Hence a finished store
+    is replaced, never written to.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any], digests: dict[str, str]) -> None:
         self.path = path
         self.meta = meta
-        layout = _read_layout(path, meta)
-        self.ids, self.logprobs, self.log_tail, self.offsets, self.crc32 = (
-            _map_array(path, f"{name}.npy", *layout[name]) for name in layout
-        )
-        if (self.offsets[0], self.offsets[-1]) != (0, meta["num_tokens"]):
-            raise _damaged(path, "offsets.npy doesn't begin at 0 and end at the number of tokens")
+        self._digests = digests  # of the files, as SHA256SUMS has them
+        self._checked_files: set[str] = set()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> TopKStore:
         """Open the store at ``path``; the cost doesn't depend on its size.
 
-        :raises StoreError: if it is missing, unfinished, of another format or version, truncated or
-            holds other files. Changed bytes are what :meth:`verify` finds.
+        :raises StoreError: if it is missing, unfinished, of another format or version, truncated or mixed with
+            other files, or if a byte of what is read here has changed.
         """
         folder = Path(path)
-        meta = _read_meta(folder)
-        names = set(os.listdir(folder))
-        if names != set(FILES):
-            missing = [f"{name} is missing" for name in sorted(set(FILES) - names)]
-            if missing:
-                raise _damaged(folder, "; ".join(missing))
-            foreign = ", ".join(sorted(names - set(FILES)))
-            raise StoreError(
-                f"the teacher store {folder} holds {foreign}, which doesn't belong there. Move it away."
-            )
-        return cls(folder, meta)
+        with _readable(folder):
+            meta = _read_meta(folder)
+            names = set(os.listdir(folder))
+            if names != set(FILES):
+                missing = [f"{name} is missing" for name in sorted(set(FILES) - names)]
+                if missing:
+                    raise _damaged(folder, "; ".join(missing))
+                foreign = ", ".join(sorted(names - set(FILES)))
+                raise StoreError(
+                    f"the teacher store {folder} holds {foreign}, which doesn't belong there. Move it away."
+                )
+            store = cls(folder, meta, _read_digests(folder))
+        store._check_file(META_FILE)
+        store._check_file(SYMBOLS_FILE)
+        # Made now, so that mistakes show here and forked processes share both.
+        _ = store._arrays, store._checked
+        return store
 
     @property
     def k(self) -> int:
@@ -158,6 +176,18 @@ class TopKStore:
         return (self.path / SYMBOLS_FILE).read_text("utf-8").split("\n")[:-1]
 
     @property
+    def offsets(self) -> np.ndarray:
+        """Where the rows of each sentence begin, and where the last one's end: (sentences + 1,)."""
+        self._check_file("offsets.npy")
+        return self._arrays["offsets"]
+
+    @property
+    def crc32(self) -> np.ndarray:
+        """Checksum of each pair (:func:`bertkd_fairseq.fingerprint.pair_checksum`): (sentences,)."""
+        self._check_file("crc32.npy")
+        return self._arrays["crc32"]
+
+    @property
     def sizes(self) -> np.ndarray:
         """Target tokens of every sentence, EOS included: (sentences,)."""
         return np.diff(self.offsets)
@@ -172,19 +202,43 @@ class TopKStore:
         """
         if not 0 <= index < len(self):
             raise IndexError(must_be("index", f"from 0 to {len(self) - 1}", index))
+        if not self._checked[index // self._block_size]:
+            self.check(np.array([index]))
         rows = slice(self.offsets[index], self.offsets[index + 1])
-        return self.ids[rows], self.logprobs[rows]
+        return self._arrays["ids"][rows], self._arrays["logprobs"][rows]
 
     def sentences(self, indices: np.ndarray) -> TopKRows:
-        """Return the rows of many sentences, one after the other."""
-        starts = self.offsets[indices]
-        lengths = self.offsets[indices + 1] - starts
+        """Return the rows of many sentences, one after the other.
+
+        :raises StoreError: if a block that holds one of them has changed.
+        """
+        self.check(indices)
+        offsets = self.offsets
+        starts = offsets[indices]
+        lengths = offsets[indices + 1] - starts
         # Row numbers of all sentences in one go: starts repeated, plus a count that restarts at each.
         ends = np.cumsum(lengths)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         rows = np.repeat(starts, lengths) + within
         # Three times as fast as indexing with an array.
-        return TopKRows(*(getattr(self, name).take(rows, axis=0) for name in ROW_ARRAYS))
+        return TopKRows(*(self._arrays[name].take(rows, axis=0) for name in ROW_ARRAYS))
+
+    def check(self, sentences: np.ndarray) -> None:
+        """Compare the blocks of ``sentences`` (n,) with their checksums, except those that have been before.
+
+        :raises StoreError: if one has changed.
+        """
+        blocks = sentences // self._block_size
+        checked = self._checked.take(blocks)
+        if np.count_nonzero(checked) == len(checked):
+            return
+        for block in np.unique(blocks[checked == 0]).tolist():
+            if not self._is_whole(block):
+                first = block * self._block_size
+                last = min(first + self._block_size, len(self)) - 1
+                where = f"block {block} (sentences {first} to {last}) of ids.npy, logprobs.npy or log_tail.npy"
+                raise _damaged(self.path, f"{where} differs from its checksum in {META_FILE}")
+            self._checked[block] = 1
 
     def summary(self) -> dict[str, Any]:
         """Return what is said of a store first: signature, counts and size."""
@@ -202,29 +256,58 @@ class TopKStore:
 
         Every byte of every file is read: a single changed one is found.
         """
-        stored = (self.path / CHECKSUM_FILE).read_bytes()
-        lines = checksum_lines(self.path)
+        with _readable(self.path):
+            stored = (self.path / CHECKSUM_FILE).read_bytes()
+            lines = checksum_lines(self.path)
         if stored == "".join(lines.values()).encode():
+            self._checked[:] = 1
             return []
         problems = [name for name, line in lines.items() if line.encode() not in stored]
-        if (
-            META_FILE in problems
-        ):  # where blocks begin and what their checksums are is not to be trusted
-            return problems
-        block_size = int(self.meta["block_size"])
-        for block, expected in enumerate(self.meta["block_checksums"]):
-            rows = block_rows(self.offsets, block, block_size)
-            arrays = (self.ids[rows], self.logprobs[rows], self.log_tail[rows])
-            if block_checksum(*arrays) != expected:
-                problems.append(f"block {block}")
+        # Where these can't be trusted, nobody knows where blocks begin and what their checksums are.
+        if not {META_FILE, "offsets.npy"} & set(problems):
+            blocks = range(len(self.meta["block_checksums"]))
+            problems += [f"block {block}" for block in blocks if not self._is_whole(block)]
         return problems or [CHECKSUM_FILE]
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """The memory-mapped arrays. Nothing in them is checked: not to be read but by the methods above."""
+        keys = ("num_tokens", "num_sentences", "k", "num_symbols")
+        layout = store_layout(*(int(self.meta[key]) for key in keys))
+        with _readable(self.path):
+            return {name: _map_array(self.path, f"{name}.npy", *layout[name]) for name in layout}
+
+    @cached_property
+    def _checked(self) -> np.ndarray:
+        """Whether each block was compared with its checksum: (blocks,) uint8."""
+        # Anonymous memory, which forked processes share: a block that one of them has checked is so for all.
+        blocks = len(self.meta["block_checksums"])
+        return np.frombuffer(mmap.mmap(-1, blocks), dtype=np.uint8)
+
+    @property
+    def _block_size(self) -> int:
+        return int(self.meta["block_size"])
+
+    def _is_whole(self, block: int) -> bool:
+        rows = block_rows(self.offsets, block, self._block_size)
+        checksum = block_checksum(*(self._arrays[name][rows] for name in ROW_ARRAYS))
+        return bool(checksum == self.meta["block_checksums"][block])
+
+    def _check_file(self, name: str) -> None:
+        if name in self._checked_files:
+            return
+        with _readable(self.path):
+            digest = hash_file(self.path / name)
+        if digest != self._digests[name]:
+            raise _damaged(self.path, f"{name} differs from its checksum in {CHECKSUM_FILE}")
+        self._checked_files.add(name)
 
     def __getstate__(self) -> dict[str, Any]:
         # A memory map would be pickled as a copy of the whole file.
-        return {"path": self.path, "meta": self.meta}
+        return {"path": self.path, "meta": self.meta, "digests": self._digests}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], state["meta"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def signature(meta: Mapping[str, Any]) -> str:
@@ -269,24 +352,42 @@ def _map_array(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[
     """Memory-map an array that has to be exactly what the settings say, down to the file's size."""
     try:
         array = np.load(folder / name, mmap_mode="r")
+    except OSError:
+        raise
     except (
         Exception
     ) as error:  # numpy lets through whatever Python's parser makes of a changed header
         raise _damaged(folder, f"{name}: {error}") from error
     size = (folder / name).stat().st_size
-    seen = (array.shape, array.dtype.name, size - array.offset)
-    wanted = (shape, dtype.name, int(np.prod(shape)) * dtype.itemsize)
+    order = "C" if array.flags.c_contiguous else "F"
+    seen = (array.shape, array.dtype.str, order, size - array.offset)
+    wanted = (shape, dtype.str, "C", int(np.prod(shape)) * dtype.itemsize)
     if seen != wanted:
-        raise _damaged(folder, f"shape, type and bytes of {name} must be {wanted}, but are {seen}")
+        kinds = "shape, type, order and bytes"
+        raise _damaged(folder, f"{kinds} of {name} must be {wanted}, but are {seen}")
     return array
 
 
-def _read_layout(folder: Path, meta: dict[str, Any]) -> Layout:
-    keys = ("num_tokens", "num_sentences", "k", "num_symbols")
+def _read_digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file as SHA256SUMS has it."""
+    lines = (folder / CHECKSUM_FILE).read_text("ascii", "replace").splitlines()
+    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    missing = set(FILES) - {CHECKSUM_FILE} - set(digests)
+    if missing:
+        raise _damaged(folder, f"{CHECKSUM_FILE} has no checksum of {', '.join(sorted(missing))}")
+    return digests
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Say in one message which file of the store can't be read, and why."""
     try:
-        return store_layout(*(int(meta[key]) for key in keys))
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise _damaged(folder, f"{META_FILE}: {error!r}") from error
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or folder} of a teacher store can't be read: {error.strerror or error}. "
+            "Check that it is there, that its disk works, and that you may read it."
+        ) from error
 
 
 def _damaged(folder: Path, reason: str) -> StoreError:

@@ -125,14 +125,13 @@ def _report(
 def sentence_table(store: TopKStore, index: int, gold: np.ndarray | None) -> list[str]:
     """Return a line per target token: the gold symbol (if known) and the teacher's, with probabilities."""
     symbols = store.symbols()
-    ids, logprobs = store.sentence(index)
-    tails = store.log_tail[store.offsets[index] : store.offsets[index + 1]]
-    golds = [""] * len(ids) if gold is None else [symbols[token] for token in gold]
+    rows = store.sentences(np.array([index]))
+    golds = [""] * len(rows.ids) if gold is None else [symbols[token] for token in gold]
     width = max(map(len, golds))
     lines = []
-    for token, row, values, tail in zip(golds, ids, logprobs, tails, strict=True):
+    for token, ids, values, tail in zip(golds, rows.ids, rows.logprobs, rows.log_tail, strict=True):
         entries = [
-            f"{symbols[i]} {math.exp(value):.3f}" for i, value in zip(row, values, strict=True)
+            f"{symbols[i]} {math.exp(value):.3f}" for i, value in zip(ids, values, strict=True)
         ]
         teacher = "no teacher" if np.isneginf(values).all() else "  ".join(entries)
         lines.append(f"{token:<{width}} | {teacher} | rest {math.exp(tail):.3f}")

@@ -39,7 +39,10 @@ def pair_checksums(pairs: Any) -> np.ndarray:
 
 
 def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: Any) -> list[str]:
-    """Return a message for everything in which the store and the data-bin differ, with both sides."""
+    """Return a message for everything in which the store and the data-bin differ, with both sides.
+
+    :raises StoreError: if the store's own lengths have changed since it was written.
+    """
     wanted: dict[str, str] = store.meta.get("hashes", {})
     differ = {key for key in hashes if wanted.get(key) != hashes[key]}
     problems = []
@@ -55,7 +58,7 @@ def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: A
                 f"number of sentences of {data_bin}", f"{len(store)} as in {store.path}", len(pairs)
             )
         )
-    elif differ & {"target_sizes", "data"}:
+    elif differ & {"target_sizes", "data"} or not np.array_equal(store.sizes, pairs.tgt_sizes):
         problems.append(_sentence_problem(store, data_bin, pairs))
     return [*problems[:-1], f"{problems[-1]} {_HINT}"] if problems else []
 
@@ -82,7 +85,7 @@ def _sentence_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
         first = int(lengths[0])
         wanted, seen = f"{store.sizes[first]} tokens as in {store.path}", f"{sizes[first]} tokens"
         return must_be(f"target sentence {first} of {data_bin}", wanted, seen)
-    changed = np.flatnonzero(np.asarray(store.crc32) != pair_checksums(pairs))
+    changed = np.flatnonzero(store.crc32 != pair_checksums(pairs))
     if not len(changed):
         return f"the files of {data_bin} aren't those that {store.path} was dumped for, though every pair is equal."
     return (

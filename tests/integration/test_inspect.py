@@ -53,8 +53,8 @@ def test_a_sentence_as_a_table(data_bin: Path, topk: Path) -> None:
     gold, teacher, rest = lines[-1].split(" | ")
     assert gold.strip() == "</s>"
     store = TopKStore.open(topk)
-    row = store.offsets[4] - 1
-    entries = zip(store.ids[row], store.logprobs[row], strict=True)
+    ids, logprobs = store.sentence(3)
+    entries = zip(ids[-1], logprobs[-1], strict=True)
     wanted = [f"{store.symbols()[i]} {math.exp(logprob):.3f}" for i, logprob in entries]
     assert teacher.split("  ") == wanted
     assert rest.startswith("rest 0.")

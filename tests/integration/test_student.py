@@ -15,6 +15,7 @@ from bertkd_fairseq.cli import inspect, main
 from bertkd_fairseq.data_bin import read_binarized
 from bertkd_fairseq.student_agreement import agreement_table
 from bertkd_fairseq.topk_store import TopKStore
+from tests.changed_bytes import changed_byte
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import (
     COMMON,
@@ -263,6 +264,17 @@ def test_a_missing_store_is_named(tmp_path: Path, data_bin: Path) -> None:
         2,
         f"error: there is no teacher store at {tmp_path}/topk (no meta.json). Make one with `bertkd dump-topk`.\n",
     )
+
+
+def test_a_damaged_block_is_named(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+    """By a data-loader worker, which is the first to read it."""
+    copy = Path(shutil.copytree(topk, tmp_path / "topk"))
+    with changed_byte(copy / "logprobs.npy", -1, 1):
+        assert start(data_bin, "--teacher-topk", copy, "--num-workers", 1) == (
+            2,
+            f"error: the teacher store {copy} is damaged: block 0 (sentences 0 to 599) of ids.npy, logprobs.npy or "
+            "log_tail.npy differs from its checksum in meta.json. Dump it again with `bertkd dump-topk --force`.\n",
+        )
 
 
 def test_more_entries_than_stored_are_refused(data_bin: Path, topk: Path) -> None:

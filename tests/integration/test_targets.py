@@ -49,7 +49,8 @@ def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> Non
     assert (store.k, store.meta["seed"]) == (12, 1)
     assert store.meta["signature"].endswith("|targets:sampled, seed 1")
     assert store.verify() == []
-    shares = np.exp(store.logprobs.astype(np.float64))  # (tokens, 12)
+    rows = store.sentences(np.arange(len(store)))
+    shares = np.exp(rows.logprobs.astype(np.float64))  # (tokens, 12)
     np.testing.assert_allclose(shares.sum(1), 1, atol=2e-3)
     counts = 12 * shares
     np.testing.assert_allclose(counts, counts.round(), atol=0.02)

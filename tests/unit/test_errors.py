@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from torch._utils import ExceptionWrapper
 
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all, report
+from bertkd_fairseq.errors import (
+    ConfigurationError,
+    DataError,
+    StoreError,
+    must_be,
+    raise_all,
+    report,
+)
 from tests.conftest import run_command
 
 
@@ -58,6 +67,51 @@ def test_uncaught_mistake_of_the_user_is_one_message_and_exit_code_2() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: `store` must be whole, but is torn instead.\n"
+
+
+def test_what_a_data_loader_worker_raised_is_one_message(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """torch raises the same class again, with the text of the worker's traceback for a message."""
+    try:
+        raise StoreError("the store is torn.")
+    except StoreError:
+        raised = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(StoreError, match="Caught StoreError in DataLoader worker") as caught:
+        raised.reraise()
+    assert report(caught.value) == 2
+    assert capsys.readouterr().err == "error: the store is torn.\n"
+
+
+def test_what_one_of_fairseqs_processes_raised_is_one_message() -> None:
+    """It arrives as the text of a traceback, here with that of a data-loader worker in it."""
+    text = (
+        "-- Process 1 terminated with the following error:\n"
+        "Traceback (most recent call last):\n"
+        "bertkd_fairseq.errors.StoreError: Caught StoreError in DataLoader worker process 0.\n"
+        "Original Traceback (most recent call last):\n"
+        "bertkd_fairseq.errors.StoreError: 2 problems:\n  1. torn\n  2. worn\n"
+    )
+    done = run_python(
+        "from bertkd_fairseq import errors; errors.install_excepthook()\n"
+        "class ProcessRaisedException(Exception): pass\n"
+        f"raise ProcessRaisedException({text!r})"
+    )
+    assert (done.returncode, done.stderr) == (2, "error: 2 problems:\n  1. torn\n  2. worn\n")
+
+
+def test_a_mistake_in_a_distributed_training_is_heard(tmp_path: Path) -> None:
+    """torch takes stderr away from the hook that was there before its own."""
+    done = run_python(
+        "from torch import distributed\n"
+        "from bertkd_fairseq import errors; errors.install_excepthook()\n"
+        f"store = distributed.FileStore({str(tmp_path / 'rendezvous')!r}, 1)\n"
+        "distributed.init_process_group('gloo', store=store, rank=0, world_size=1)\n"
+        "raise errors.StoreError('the store is torn.')\n"
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: the store is torn.\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_any_other_exception_keeps_its_traceback() -> None:
