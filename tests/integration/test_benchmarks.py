@@ -28,6 +28,15 @@ def test_bench_dump(tmp_path: Path, data_bin: Path, teacher: Path) -> None:
     assert all(value > 0 for value in seconds.values())
 
 
+def test_bench_store(tmp_path: Path) -> None:
+    script = CHECKOUT / "benchmarks" / "bench_store.py"
+    options = ["--gigabytes", 0.01, "--disk-gigabytes", 0.01, "--repeats", 1]
+    run_command([sys.executable, script, *options, "--json", tmp_path / "store.json"])
+    values = json.loads((tmp_path / "store.json").read_text())
+    assert values["blocks"] == 6
+    assert all(value > 0 for name, value in values.items() if not name.startswith(("disk", "mem")))
+
+
 def test_bench_loss_compares_in_one_run(tmp_path: Path) -> None:
     bench = [sys.executable, CHECKOUT / "benchmarks" / "bench_loss.py", "--symbols", 50]
     run_command([*bench, "--repeats", 1, "--device", "cpu", "--json", tmp_path / "loss.json"])
