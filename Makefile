@@ -1,5 +1,5 @@
 # make install | demo | test | lint: each sets itself up in .venv first, and only when something changed.
-# Needs Python >= 3.10 (PYTHON=python3.12 picks one), a C++ compiler and pip. `make -j` is safe.
+# Needs Python 3.10 to 3.13 (PYTHON=python3.12 picks one), a C++ compiler and pip. `make -j` is safe.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -31,15 +31,20 @@ lint: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Everything that pip fetches or builds: minutes the first time, when fairseq is compiled.
+# A torchaudio that can't be imported makes way for the empty stand-in of constraints.txt.
 $(VENV)/dependencies-installed: setup.py pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	    { echo "error: \`PYTHON\` must be Python >= 3.10, but is $$($(PYTHON) --version 2>&1) instead." \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+	    { echo "error: \`PYTHON\` must be Python 3.10 to 3.13, but is $$($(PYTHON) --version 2>&1) instead." \
 	           "Name another: make PYTHON=python3.12" >&2; exit 2; }
+	@[ -n "$$PIP_EXTRA_INDEX_URL" ] || nvidia-smi >/dev/null 2>&1 || \
+	    echo "note: no NVIDIA GPU was found. pip's usual torch is built for one and fills 5 GB; the build for CPU" \
+	         "fills a third: make install PIP_EXTRA_INDEX_URL=ADDRESS, the address that pytorch.org shows for pip and CPU."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
+	$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(BIN)/python -m pip uninstall -qq --yes torchaudio
 	$(BIN)/python -m pip install '.[test]'
 	touch $@
 
@@ -49,3 +54,6 @@ $(VENV)/package-installed: $(VENV)/dependencies-installed $(SOURCES)
 	rm -rf build bertkd_fairseq.egg-info
 	env -u PIP_BUILD_CONSTRAINT $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
 	touch $@
+	@$(BIN)/python -c 'import sys; from importlib.metadata import version as v; print(sys.version.split()[0], v("torch"))' \
+	    | { read -r python torch; echo "Installed in $(VENV): Python $$python, torch $$torch."; }
+	@echo 'Call $(BIN)/bertkd, or `source $(BIN)/activate` first: then `bertkd` and `fairseq-train` are on the path.'

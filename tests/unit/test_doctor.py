@@ -135,19 +135,32 @@ def test_fairseq_that_can_not_be_imported(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("installed", "module", "status"),
+    ("installed", "found", "status", "seen"),
     [
-        ({}, None, OK),
-        ({"torchaudio": "2.11.0"}, None, NOTE),
-        ({"torchaudio": "2.11.0"}, argparse, OK),
+        ({}, {}, OK, "not installed, and not needed"),
+        ({"torchaudio": "0.8.0+empty"}, {}, OK, "not installed, and not needed"),
+        (
+            {"torchaudio": "2.11.0"},
+            {"torchaudio": None},
+            NOTE,
+            "2.11.0 can't be imported with this torch; hidden from transformers, nothing here needs it",
+        ),
+        ({"torchaudio": "2.11.0"}, {"torchaudio": argparse}, OK, "2.11.0 can be imported"),
     ],
 )
 def test_torchaudio(
-    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], module: Any, status: str
+    monkeypatch: pytest.MonkeyPatch,
+    installed: dict[str, str],
+    found: dict[str, Any],
+    status: str,
+    seen: str,
 ) -> None:
     pretend_installed(monkeypatch, installed)
-    monkeypatch.setitem(sys.modules, "torchaudio", module)
-    assert doctor.check_torchaudio().status == status
+    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+    monkeypatch.setattr("bertkd_fairseq.compat.apply", lambda: sys.modules.update(found))
+    finding = doctor.check_torchaudio()
+    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+    assert (finding.status, finding.seen) == (status, seen)
 
 
 @pytest.mark.parametrize("load", [lambda path: None, "torch.load"])
