@@ -148,9 +148,10 @@ def data_bin_files(source_lang: str, target_lang: str, splits: Iterable[str]) ->
 
 def _own_files(folder: Path) -> list[str] | None:
     settings = read_marker(folder / SETTINGS_FILE)
-    if settings.get("format") != FORMAT:
+    splits = settings.get("splits")
+    if settings.get("format") != FORMAT or not isinstance(splits, dict):
         return None
-    return data_bin_files(settings["source_lang"], settings["target_lang"], settings["splits"])
+    return data_bin_files(settings.get("source_lang", ""), settings.get("target_lang", ""), splits)
 
 
 DATA_BIN = FolderKind("data-bin", "bertkd prepare", _own_files)

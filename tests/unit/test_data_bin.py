@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertkd_fairseq.data_bin import DataBin, read_binarized, read_lines, write_lines
+from bertkd_fairseq.data_bin import DATA_BIN, DataBin, read_binarized, read_lines, write_lines
 from bertkd_fairseq.errors import DataError
 
 
@@ -115,3 +115,12 @@ def test_binarized_files_of_fairseq_are_read(tmp_path: Path, dtype: type) -> Non
     assert str(caught.value) == (
         f"`{prefix}.idx` must be an index of fairseq's mmap format, but isn't."
     )
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "[]", '{"format": 2, "splits": {}}', '{"format": 1, "splits": 3}']
+)
+def test_a_folder_that_is_no_data_bin(tmp_path: Path, settings: str) -> None:
+    assert DATA_BIN.files(tmp_path) is None
+    (tmp_path / "bertkd.json").write_text(settings)
+    assert DATA_BIN.files(tmp_path) is None
