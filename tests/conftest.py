@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,10 +15,13 @@ from typing import Any
 import pytest
 
 from bertkd_fairseq import threads
+from tests.warm_commands import WarmCommands
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 USER_DIR = CHECKOUT / "bertkd_fairseq"
 BERTKD = (sys.executable, "-m", "bertkd_fairseq.cli")
+READ_AT_START = ("PYTHON", "OMP_", "GOMP_", "KMP_", "GLIBC_", "ONEDNN_", "ATEN_", "LC_", "LANG")
+"""Beginnings of the names of variables that Python, torch and its libraries read but once."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,17 +45,40 @@ def command_environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
 
+def command_name(command: Sequence[str]) -> list[str]:
+    """Return the argv of a command of this package or of fairseq as its script has it; empty for any other."""
+    if tuple(command[:3]) == BERTKD:
+        return ["bertkd", *command[3:]]
+    if command[:2] != [sys.executable, "-c"]:
+        return []
+    script = re.fullmatch(fairseq_command(r"(\w+)")[2].replace("()", r"\(\)"), command[2])
+    return [f"fairseq-{script[1].replace('_', '-')}", *command[3:]] if script else []
+
+
+@functools.cache
+def warm_commands() -> WarmCommands:
+    """Return what runs the commands of this process' tests; it ends with them."""
+    return contextlib.ExitStack().enter_context(WarmCommands(command_environment()))
+
+
 def run_command(
     argv: Sequence[object], *, check: bool = True, **kwargs: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run ``argv`` with this checkout importable from any folder; show its output if it fails.
 
-    ``env`` adds to the environment, ``input`` is text, ``check=False`` returns failures as well.
+    ``env`` adds to the environment, ``input`` is text, ``check=False`` returns failures as well. Commands of this
+    package and of fairseq are forked from a process that has done the imports, unless ``env`` has what an interpreter
+    reads when it starts.
     """
-    env = {**command_environment(), **kwargs.pop("env", {})}
+    added = {name: str(value) for name, value in kwargs.pop("env", {}).items()}
     kwargs.setdefault("timeout", 600)
     command = [str(part) for part in argv]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, **kwargs)
+    name = command_name(command)
+    if name and not any(key.startswith(READ_AT_START) for key in added):
+        done = warm_commands().run(name, env=added, privileged=True, **kwargs)
+    else:
+        env = {**command_environment(), **added}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, **kwargs)
     if check and done.returncode:
         pytest.fail(
             f"{' '.join(command)}\nexit code {done.returncode}\n"
