@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bertkd_fairseq.errors import must_be, raise_all
@@ -82,5 +83,5 @@ def remove_store(path: str | os.PathLike[str]) -> None:
     path = real_path(path)
     raise_all(store_problems(path, force=True))
     for folder, files in ((path, FILES), (partial_of(path), UNFINISHED_FILES)):
-        if folder.exists():
+        with suppress(FileNotFoundError):
             remove_own(folder, files, COMMAND)

@@ -24,7 +24,7 @@ import bertkd_fairseq
 from bertkd_fairseq.cli.options import inside_problems, write_whole
 from bertkd_fairseq.data_bin import TOKENIZER_FILES, data_bin_files
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, raise_all
-from bertkd_fairseq.files import holds_something, place_problems, remove_own, writing
+from bertkd_fairseq.files import holds_something, only_process, place_problems, remove_own, writing
 from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.store_folder import UNFINISHED_FILES
 from bertkd_fairseq.topk_store import FILES as STORE_FILES
@@ -93,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(dest, args.force)
     stages = plan(dest, sizes, args.seed)
     seconds = {}
-    for i, stage in enumerate(stages, 1):
-        log.info("[%d/%d] %s: %s", i, len(stages), stage.name, stage.purpose)
-        seconds[stage.name] = _run_stage(stage, dest)
+    with only_process(dest, COMMAND):
+        for i, stage in enumerate(stages, 1):
+            log.info("[%d/%d] %s: %s", i, len(stages), stage.name, stage.purpose)
+            seconds[stage.name] = _run_stage(stage, dest)
     results = {
         "seed": args.seed,
         "quick": args.quick,
@@ -248,7 +249,8 @@ def _make_folder(dest: Path, force: bool) -> None:
     if force or not dest.exists():
         raise_all(place_problems("--dest", dest))
     if force and holds_something(dest):
-        remove_own(dest, demo_files(), COMMAND)
+        with only_process(dest, COMMAND), suppress(FileNotFoundError):
+            remove_own(dest, demo_files(), COMMAND)
     with writing(dest):
         (dest / "logs").mkdir(parents=True, exist_ok=True)
     if not (dest / RECORD).is_file():
