@@ -14,13 +14,13 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.errors import OutputError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, OutputError, must_be, raise_all
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,30 @@ def remove_own(folder: Path, patterns: Sequence[str], command: str) -> None:
         if first_foreign(aside, patterns) is not None:
             os.rename(aside, folder)
             raise_all(foreign_problems(folder, patterns, command))
+
+
+@contextmanager
+def only_process(folder: Path, command: str) -> Iterator[None]:
+    """Keep ``folder`` for this process while the context lasts, however the process ends.
+
+    For commands that work in the folder itself. Not every network file system can do it; there nothing is kept.
+
+    :raises ConfigurationError: if another process has it.
+    """
+    import fcntl  # not on Windows, where all but this works
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"`{folder}` is in use by another `{command}`. Let that end, or choose another folder."
+                ) from None
+        yield
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+<<<<<<< HEAD
 import time
+=======
+from contextlib import suppress
+>>>>>>> files
 from pathlib import Path
 from typing import Any
 
@@ -109,5 +113,5 @@ def remove_store(path: str | os.PathLike[str]) -> None:
     path = real_path(path)
     raise_all(store_problems(path, force=True))
     for folder, files in ((path, FILES), (partial_of(path), UNFINISHED_FILES)):
-        if folder.exists():
+        with suppress(FileNotFoundError):
             remove_own(folder, files, COMMAND)

@@ -9,7 +9,7 @@ import pytest
 from bertkd_fairseq import cli
 from bertkd_fairseq.demo.folder import demo_files, remove_product
 from bertkd_fairseq.errors import ConfigurationError
-from bertkd_fairseq.files import first_foreign
+from bertkd_fairseq.files import first_foreign, only_process
 from tests.unit.test_files import tree
 
 NEITHER = (
@@ -55,6 +55,23 @@ def test_foreign_files_are_named_and_stay(
     wanted = message.format(dest, file=file.removeprefix("demo/"))
     assert capsys.readouterr().err == f"error: {wanted}\n"
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("more", [[], ["--force"]])
+def test_a_demo_at_work_keeps_its_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    """The other one would remove the folders of its trainings."""
+    a_demo(tmp_path / "demo")
+    before = tree(tmp_path)
+    with only_process(tmp_path / "demo", "bertkd demo"):
+        assert cli.main(["demo", "--quick", "--dest", str(tmp_path / "demo"), *more]) == 2
+    assert capsys.readouterr().err == (
+        f"error: `{tmp_path}/demo` is in use by another `bertkd demo`. Let that end, or choose another folder.\n"
+    )
+    assert tree(tmp_path) == before
+    with only_process(tmp_path / "demo", "bertkd demo"):
+        pass
 
 
 def test_an_earlier_demo_has_no_foreign_file(tmp_path: Path) -> None:
