@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
 import time
-=======
 from contextlib import suppress
->>>>>>> files
 from pathlib import Path
 from typing import Any
 

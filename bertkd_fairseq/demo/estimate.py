@@ -22,7 +22,7 @@ _STEPS_A_SENTENCE = 0.8
 _STEPS, _VOCABULARY, _LENGTH = 12, 600, 30  # to measure with
 
 
-def estimated_seconds(stages: Sequence[Stage], record: Record, precision: str) -> float:
+def estimated_seconds(stages: Sequence[Stage], record: Record) -> float:
     """Return the seconds that the stages which aren't done will take, measured in about three seconds."""
     start = time.monotonic()
     import fairseq.trainer  # noqa: F401
@@ -30,7 +30,7 @@ def estimated_seconds(stages: Sequence[Stage], record: Record, precision: str) -
     model = random_bert(_VOCABULARY, hidden=128, layers=2, seed=1)
     # What every stage begins with, too: its imports.
     start_seconds = time.monotonic() - start
-    step = _step_seconds(model, precision)
+    step = _step_seconds(model, record.precision or AUTO)
     total = 0.0
     for stage in stages:
         if record.is_done(stage):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bertkd_fairseq.data_bin import TOKENIZER_FILES, data_bin_files
 from bertkd_fairseq.demo.stages import QUICK, SPLITS, plan
 from bertkd_fairseq.errors import ConfigurationError, raise_all
-from bertkd_fairseq.files import holds_something, place_problems, remove_own, writing
+from bertkd_fairseq.files import holds_something, only_process, place_problems, remove_own, writing
 from bertkd_fairseq.miniature import CHECKPOINT, SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.precision import AUTO
 from bertkd_fairseq.store_folder import UNFINISHED_FILES
@@ -58,7 +59,8 @@ def make_folder(dest: Path, *, force: bool) -> None:
     if force or not dest.exists():
         raise_all(place_problems("--dest", dest))
     if force and holds_something(dest):
-        remove_own(dest, demo_files(), COMMAND)
+        with only_process(dest, COMMAND), suppress(FileNotFoundError):
+            remove_own(dest, demo_files(), COMMAND)
     with writing(dest):
         (dest / "logs").mkdir(parents=True, exist_ok=True)
 
