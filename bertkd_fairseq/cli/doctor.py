@@ -103,12 +103,12 @@ def _exports(variables: dict[str, str]) -> list[str]:
 
 def _precision() -> dict[str, str]:
     """Return what ``--precision auto`` takes here, unless the user has chosen."""
-    import torch
-
     from bertkd_fairseq import precision
 
     if os.environ.get("PRECISION", precision.AUTO) != precision.AUTO:
         return {}
+    import torch
+
     if torch.cuda.is_available():  # fairseq-train and the dump take different ones there
         return {"PRECISION": precision.AUTO}
     return {"PRECISION": precision.choose(precision.AUTO)}
