@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from bertkd_fairseq import __version__, threads
 from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
 from bertkd_fairseq.files import DISK_ERRORS, cannot_write
+from bertkd_fairseq.interrupts import terminated_as_interrupted
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
@@ -55,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        code = int(module.run(parser.parse_args(rest)))
-        sys.stdout.flush()
+        with terminated_as_interrupted():
+            code = int(module.run(parser.parse_args(rest)))
+            sys.stdout.flush()
         return code
     except BertKDError as error:
         return report(error)

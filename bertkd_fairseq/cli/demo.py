@@ -11,7 +11,7 @@ from typing import Any
 from bertkd_fairseq.cli.options import inside_problems, write_whole
 from bertkd_fairseq.demo.estimate import estimated_seconds
 from bertkd_fairseq.demo.folder import COMMAND, make_folder
-from bertkd_fairseq.demo.running import Record, run_stage, terminated_as_interrupted
+from bertkd_fairseq.demo.running import Record, run_stage
 from bertkd_fairseq.demo.stages import FULL, QUICK, Stage, log_file, plan
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.files import only_process
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     sizes = QUICK if args.quick else FULL
     raise_all(inside_problems("--dest", dest))
     make_folder(dest, force=args.force)
-    with only_process(dest, COMMAND), terminated_as_interrupted():
+    with only_process(dest, COMMAND):
         record = Record(dest)
         precision = _precision(args.precision, record)
         seconds = _run_all(plan(dest, sizes, args.seed, precision), record)

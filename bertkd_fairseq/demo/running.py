@@ -13,10 +13,8 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bertkd_fairseq.demo.folder import RECORD, remove_product
@@ -35,32 +33,6 @@ log = logging.getLogger(__name__)
 
 class StageError(BertKDError):
     """A stage that ended with an error; the message has the end of its log."""
-
-
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end; ``signal`` says how."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.signal = number
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP raise :class:`Terminated`, so that children are ended as with Ctrl-C."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Terminated(number)
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {
-        number: signal.signal(number, end) for number in map(signal.Signals.__getitem__, names)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Record:

@@ -13,17 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from bertkd_fairseq import cli
-from bertkd_fairseq.cli import demo
 from bertkd_fairseq.demo import running
-from bertkd_fairseq.demo.running import (
-    Record,
-    StageError,
-    Terminated,
-    run_stage,
-    terminated_as_interrupted,
-)
+from bertkd_fairseq.demo.running import Record, StageError, run_stage
 from bertkd_fairseq.demo.stages import Stage
+from bertkd_fairseq.interrupts import terminated_as_interrupted
 
 COUNT = """
 import sys, time
@@ -149,17 +142,6 @@ def test_a_continued_stage_keeps_its_log_and_what_it_made(dest: Path) -> None:
     assert run_stage(stage, Record(dest)) > 5.0
     assert (dest / "result").read_text() == "half x"
     assert (dest / "logs" / "plain.log").read_text().startswith("of the first attempt\n$ ")
-
-
-def test_the_command_line_says_how_it_was_ended(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(args: object) -> int:
-        raise Terminated(signal.SIGTERM)
-
-    monkeypatch.setattr(demo, "run", interrupted)
-    assert cli.main(["demo"]) == 143
-    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def test_a_folder_of_an_older_version_starts_over(dest: Path) -> None:
