@@ -21,16 +21,18 @@ DEMO = [*BERTKD, "demo", "--quick", "--dest", "demo"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo that was ended in the middle of its teacher's training, and then run to its end."""
+    """A demo that was ended in the middle of its teacher's training, and then run to its end.
+
+    tests/interrupted_demo.py ends it in every stage and looks for processes.
+    """
     folder = tmp_path_factory.mktemp("demo")
     begun = folder / "demo" / "teacher" / "checkpoint_last.pt"
     with subprocess.Popen(DEMO, cwd=folder, env=command_environment(), stderr=PIPE) as process:
         while process.poll() is None and not begun.exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
-        asked = time.monotonic()
         said = process.communicate(timeout=60)[1].decode()
-    (folder / "interrupted").write_text(f"{process.returncode}\n{time.monotonic() - asked}\n{said}")
+    (folder / "interrupted").write_text(f"{process.returncode}\n{said}")
     done = run_command(DEMO, cwd=folder)
     (folder / "stdout").write_text(done.stdout)
     return folder
@@ -39,8 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_demo_leaves_no_process_and_continues_inside_a_training(
     folder: Path,
 ) -> None:
-    code, seconds, said = (folder / "interrupted").read_text().split("\n", 2)
-    assert code == "143" and float(seconds) < 5
+    code, said = (folder / "interrupted").read_text().split("\n", 1)
+    assert code == "143"
     assert said.endswith(
         "interrupted in stage teacher; the same command continues there\nerror: interrupted\n"
     )

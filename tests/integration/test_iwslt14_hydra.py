@@ -48,7 +48,8 @@ def recorded(name: str, folder: Path, **env: object) -> list[str]:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_setting_is_the_command_lines(name: str, tmp_path: Path) -> None:
-    env = {"WORK": str(tmp_path / "work"), "USER_DIR": str(USER_DIR)}
+    # auto is measured by the scripts, where there is no GPU.
+    env = {"WORK": str(tmp_path / "work"), "USER_DIR": str(USER_DIR), "PRECISION": "fp32"}
     arguments = recorded(name, tmp_path, **env)
     command = [sys.executable, SETTINGS, RECIPE / "hydra" / f"{name}.yaml", *arguments]
     done = run_command(command, env=env)
@@ -77,6 +78,7 @@ def test_first_losses_are_the_command_lines(
     (work / "data-bin").symlink_to(data_bin)
     (work / "topk").symlink_to(topk)
     env = {"WORK": str(work), "USER_DIR": str(USER_DIR), "BERT": str(tiny_bert)}
+    env["PRECISION"] = "fp32"
     extra = {"TEACHER_EXTRA": "", "STUDENT_EXTRA": ""}
     arguments = recorded(name, tmp_path, **env, **SIZES, **extra)
     command = [*fairseq_command("train"), *arguments, "--log-format", "json"]
