@@ -1,15 +1,13 @@
 """The few exception types of the package, and the one grammar of their messages.
 
 A user's mistake is a :class:`BertKDError`. It reaches the user as one message without a traceback and
-exit code 2, both from ``bertkd`` and, through :func:`install_excepthook`, from ``fairseq-*`` commands.
+exit code 2, both from ``bertkd`` and, through :mod:`bertkd_fairseq.excepthook`, from ``fairseq-*`` commands.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
-from types import TracebackType
 
 EXIT_CODE = 2
 
@@ -24,6 +22,10 @@ class ConfigurationError(BertKDError):
 
 class DataError(BertKDError):
     """Text, a data-bin or a tokenizer that isn't what this stage needs."""
+
+
+class CheckpointError(BertKDError):
+    """A checkpoint that is missing, damaged, unlike the others, or would run code when it is opened."""
 
 
 class StoreError(BertKDError):
@@ -53,27 +55,3 @@ def report(error: BertKDError) -> int:
     sys.stderr.write(f"error: {error}\n")
     sys.stderr.flush()
     return EXIT_CODE
-
-
-def install_excepthook() -> None:
-    """Make an uncaught :class:`BertKDError` end any Python program in one message and exit code 2."""
-    if getattr(sys.excepthook, "reports_bertkd_errors", False):
-        return
-    previous = sys.excepthook
-
-    def hook(
-        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        # Raised inside the hook, SystemExit sets the exit code of the interpreter.
-        if isinstance(error, BertKDError):
-            raise SystemExit(report(error))
-        # fairseq starts a process per GPU; what one of them raised arrives as the text of its traceback.
-        found = re.search(
-            r"^bertkd_fairseq\.errors\.\w+: (.*)", str(error), re.DOTALL | re.MULTILINE
-        )
-        if kind.__name__ == "ProcessRaisedException" and found:
-            raise SystemExit(report(BertKDError(found[1].strip())))
-        previous(kind, error, traceback)
-
-    hook.reports_bertkd_errors = True  # type: ignore[attr-defined]
-    sys.excepthook = hook

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 
 from bertkd_fairseq import __version__
-from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
+from bertkd_fairseq.errors import EXIT_CODE, report
+from bertkd_fairseq.excepthook import show_origin
+from bertkd_fairseq.user_errors import as_user_error
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
@@ -54,8 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = int(module.run(parser.parse_args(rest)))
         sys.stdout.flush()
         return code
-    except BertKDError as error:
-        return report(error)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
@@ -63,6 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is still buffered would be written, and fail, once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        found = as_user_error(error)
+        if found is None:
+            raise
+        show_origin(error)
+        return report(found)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

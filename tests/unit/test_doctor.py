@@ -183,3 +183,9 @@ def test_user_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, beside: str) 
     finding = doctor.check_user_dir()
     assert finding.status == (OK if beside == "this" else NOTE)
     assert beside == "this" or f"--user-dir {elsewhere}" in finding.advice
+
+
+def test_what_is_required_is_not_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert doctor._examine_one(doctor.check_text_tools).status == BROKEN
+    assert "matplotlib" not in doctor.check_optional().seen

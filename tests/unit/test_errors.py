@@ -1,18 +1,10 @@
-"""The message grammar, and how a user's mistake ends a program."""
+"""The message grammar."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import pytest
 
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all, report
-from tests.conftest import run_command
-
-
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    return run_command([sys.executable, "-c", code], check=False)
 
 
 def test_must_be_says_wanted_and_seen() -> None:
@@ -48,33 +40,3 @@ def test_report_is_heard_where_print_is_silenced(
 def test_report_prints_to_stderr_and_returns_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(DataError("`x` is empty.")) == 2
     assert capsys.readouterr() == ("", "error: `x` is empty.\n")
-
-
-def test_uncaught_mistake_of_the_user_is_one_message_and_exit_code_2() -> None:
-    done = run_python(
-        "from bertkd_fairseq import errors\n"
-        "errors.install_excepthook(); errors.install_excepthook()\n"
-        "raise errors.StoreError('`store` must be whole, but is torn instead.')\n"
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: `store` must be whole, but is torn instead.\n"
-
-
-def test_any_other_exception_keeps_its_traceback() -> None:
-    done = run_python(
-        "from bertkd_fairseq import errors; errors.install_excepthook(); raise ValueError('a bug')"
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback (most recent call last):")
-    assert done.stderr.endswith("ValueError: a bug\n")
-
-
-def test_installing_twice_keeps_one_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertkd_fairseq import errors
-
-    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    errors.install_excepthook()
-    once = sys.excepthook
-    errors.install_excepthook()
-    assert once is not sys.__excepthook__
-    assert sys.excepthook is once
