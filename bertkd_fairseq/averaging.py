@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from bertkd_fairseq import compat
-from bertkd_fairseq.compat import CheckpointError
-from bertkd_fairseq.errors import must_be, raise_all
+from bertkd_fairseq.errors import CheckpointError, must_be, raise_all
 
 _BY_UPDATE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 _BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
@@ -92,17 +91,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     :raises CheckpointError: if it can't be read, or holds no parameters.
     """
     compat.apply()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
-        reason = getattr(error, "strerror", None) or next(
-            iter(str(error).splitlines()), repr(error)
-        )
-        raise CheckpointError(
-            f"`{path}` must be a checkpoint, but reading it gave: {reason}."
-        ) from None
+    state = torch.load(path, map_location="cpu", weights_only=True)
     model = state.get("model") if isinstance(state, dict) else None
     if not isinstance(model, Mapping) or not all(isinstance(v, Tensor) for v in model.values()):
         raise CheckpointError(must_be(str(path), "a checkpoint of fairseq", "something else"))

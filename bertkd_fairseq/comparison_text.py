@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from bertkd_fairseq.comparison import LONGEST_NGRAM, Comparison, Example
 from bertkd_fairseq.scoring import METRICS, Difference, Score
 
+REFERENCE = "reference"
+"""What the reference is called among the systems, so that no system may be called so."""
+
 _WIDTH = 90  # of paragraphs, in characters
 
 Table = list[list[str]]
@@ -51,9 +54,9 @@ def length_table(comparison: Comparison) -> Table:
 
 def repetition_table(comparison: Comparison) -> Table:
     """Return a row per system and for the reference: repeated n-grams in percent."""
-    rates = {"reference": comparison.reference_repetition, **comparison.repetition}
+    rates = [(REFERENCE, comparison.reference_repetition), *comparison.repetition.items()]
     header = ["", *(f"{n}-grams" for n in range(1, LONGEST_NGRAM + 1))]
-    return [header, *([name, *(f"{rate:.2f}" for rate in row)] for name, row in rates.items())]
+    return [header, *([name, *(f"{rate:.2f}" for rate in row)] for name, row in rates)]
 
 
 def score_notes(comparison: Comparison) -> list[str]:
@@ -95,7 +98,7 @@ def example_title(example: Example) -> str:
 def example_lines(example: Example) -> list[tuple[str, str]]:
     """Return label and text of each line of an example: source, reference, all translations."""
     lines = [] if example.source is None else [("source", example.source)]
-    lines.append(("reference", example.reference))
+    lines.append((REFERENCE, example.reference))
     for name, translations in example.translations.items():
         several = len(translations) > 1
         for run, text in enumerate(translations, 1):

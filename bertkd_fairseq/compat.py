@@ -16,24 +16,22 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from bertkd_fairseq.errors import BertKDError, install_excepthook, must_be
+from bertkd_fairseq import excepthook
+from bertkd_fairseq.errors import CheckpointError, must_be
 
 log = logging.getLogger(__name__)
 
 
-class CheckpointError(BertKDError):
-    """A checkpoint that is missing, damaged, unlike the others, or would run code when it is opened."""
-
-
 def apply() -> None:
     """Apply every patch that this environment needs; calling it again changes nothing."""
-    install_excepthook()
+    excepthook.install()
+    excepthook.install_for_hydra()
     allow_fairseq_classes()
     keep_fairseq_loads_safe()
     hide_broken_torchaudio()
@@ -74,9 +72,10 @@ def keep_fairseq_loads_safe() -> None:
     """Force ``weights_only=True`` where fairseq calls ``torch.load``, and refuse in one message.
 
     Reason: fairseq's main branch passes ``weights_only=False``, which runs whatever a checkpoint
-    asks for (facebookresearch/fairseq#5611); and torch's own refusal is a long traceback that tells
-    how to turn the protection off. Calls from anywhere else pass through untouched.
-    Not needed for safety with a fairseq that leaves the default alone; the message stays useful.
+    asks for (facebookresearch/fairseq#5611); torch's own refusal is a long traceback that tells how
+    to turn the protection off; and a file of another kind ends in whatever the unpickler stumbles
+    over. Calls from anywhere else pass through untouched.
+    Not needed for safety with a fairseq that leaves the default alone; the messages stay useful.
     """
     if getattr(torch.load, "keeps_fairseq_safe", False):
         return
@@ -84,30 +83,57 @@ def keep_fairseq_loads_safe() -> None:
 
     @functools.wraps(original)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        if caller.partition(".")[0] not in ("fairseq", "fairseq_cli", "bertkd_fairseq"):
+        caller = sys._getframe(1)
+        module = caller.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in ("fairseq", "fairseq_cli", "bertkd_fairseq"):
             return original(f, *args, **kwargs)
         kwargs["weights_only"] = True
         try:
-            return original(f, *args, **kwargs)
+            loaded = original(f, *args, **kwargs)
         except pickle.UnpicklingError as error:
             raise refusal(f, error) from error
+        except Exception as error:
+            raise unreadable(f, error) from error
+        # Of anything else fairseq would complain that it lacks what checkpoints had years ago.
+        if caller.f_code.co_name == "load_checkpoint_to_cpu" and not _has_model(loaded):
+            raise CheckpointError(must_be(str(_path(f)), "a checkpoint of fairseq", "another file"))
+        return loaded
 
     load.keeps_fairseq_safe = True  # type: ignore[attr-defined]
     torch.load = load
 
 
+def _path(f: Any) -> Any:
+    return f if isinstance(f, (str, os.PathLike)) else getattr(f, "name", f)
+
+
+def _has_model(loaded: Any) -> bool:
+    return isinstance(loaded, Mapping) and "model" in loaded
+
+
+def unreadable(f: Any, error: Exception) -> CheckpointError:
+    """Return the error that tells the user why a file is no checkpoint."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return CheckpointError(
+            f"`{_path(f)}` must be a checkpoint, but can't be read: {error.strerror}."
+        )
+    return CheckpointError(
+        f"`{_path(f)}` must be a checkpoint, but is cut off, damaged or another kind of file. "
+        "Name one that fairseq-train or `bertkd average` wrote."
+    )
+
+
 def refusal(f: Any, error: pickle.UnpicklingError) -> CheckpointError:
     """Return the error that tells the user which file was refused, and for what."""
-    path = getattr(f, "name", f)
     # torch says "GLOBAL posix.system" for whatever it met, and then goes on for paragraphs.
     found = re.search(r"GLOBAL (\S+)", str(error))
-    reason = f"asks for `{found[1]}`" if found else "isn't a checkpoint that torch can read safely"
+    if not found:
+        return unreadable(f, error)
     return CheckpointError(
         must_be(
             "checkpoint",
             "tensors and plain settings that load without running code",
-            f"{path}, which {reason},",
+            f"{_path(f)}, which asks for `{found[1]}`,",
             "The file was refused and nothing in it was run. Get it from a source that you trust; if "
             "you know the class to be harmless, allow it with torch.serialization.add_safe_globals.",
         )

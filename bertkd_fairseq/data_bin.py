@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable
@@ -24,6 +26,7 @@ import numpy as np
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import FolderKind, read_marker
+from bertkd_fairseq.fingerprint import hash_file
 
 SETTINGS_FILE = "bertkd.json"
 FORMAT = 1
@@ -40,7 +43,10 @@ TOKENIZER_FILES = (
 )
 """All that transformers writes for a fast WordPiece tokenizer."""
 
+_AGAIN = "Run `bertkd prepare` again."
+_REQUIRED = ("source_lang", "target_lang", "lowercase")
 _INDEX_MAGIC = b"MMIDIDX\x00\x00"
+_OTHER_MAGICS = (b"TNTIDX\x00\x00", b"HUFFIDX\x00")  # of fairseq's other formats
 _INDEX_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _DTYPES: dict[int, type] = {
     1: np.uint8,
@@ -84,6 +90,11 @@ class DataBin:
                 f"`{file}` must have format {FORMAT}, but has {seen!r} instead. "
                 "Make the data-bin again with this version's `bertkd prepare`."
             )
+        if lacking := [key for key in _REQUIRED if key not in settings]:
+            raise DataError(
+                f"`{file}` must have {', '.join(_REQUIRED)}, but lacks {', '.join(lacking)}. "
+                "Make the data-bin again with `bertkd prepare`."
+            )
         return cls(path, settings)
 
     @property
@@ -110,6 +121,25 @@ class DataBin:
     def tokenizer_dir(self) -> Path:
         """Folder with the files of the teacher's tokenizer."""
         return self.path / "tokenizer"
+
+    def checked_tokenizer(self) -> Path:
+        """Return the tokenizer's file: the very one that the text was cut with.
+
+        :raises DataError: if it is missing, or its content is another.
+        """
+        file = self.tokenizer_dir / "tokenizer.json"
+        if not file.is_file():
+            raise DataError(
+                f"`{file}` must be the tokenizer of the data-bin, but is missing. "
+                "Copy it from where the data-bin was made, or run `bertkd prepare` again."
+            )
+        wanted, seen = self.settings.get("tokenizer", {}).get("sha256"), hash_file(file)
+        if wanted not in (None, seen):
+            raise DataError(
+                f"`{file}` must be the tokenizer that the text was cut with (sha256 {wanted[:8]}), "
+                f"but is another (sha256 {seen[:8]}). Put the original back, or run `bertkd prepare` again."
+            )
+        return file
 
     def reference(self, split: str, lang: str) -> Path:
         """Return the file with the raw text of ``split`` in ``lang``."""
@@ -202,19 +232,82 @@ def read_binarized(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
 
     :raises DataError: if it isn't in fairseq's mmap format or the two files don't fit each other.
     """
+    sizes, dtype = read_index(prefix)
+    return sizes, np.fromfile(f"{prefix}.bin", dtype)
+
+
+def read_index(prefix: Path) -> tuple[np.ndarray, np.dtype[Any]]:
+    """Return ``sizes (sentences,)`` and the tokens' type of one binarized file, whose tokens aren't read.
+
+    :raises DataError: if it isn't in fairseq's mmap format or the two files don't fit each other.
+    """
     index, data = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
     try:
-        header = index.read_bytes()
-        magic, _, code, count = _INDEX_HEADER.unpack_from(header)
-        if magic != _INDEX_MAGIC:
-            raise DataError(f"`{index}` must be an index of fairseq's mmap format, but isn't.")
-        sizes = np.frombuffer(header, np.int32, count, _INDEX_HEADER.size)
-        tokens: np.ndarray = np.fromfile(data, _DTYPES[code])
-    except (OSError, KeyError, ValueError, struct.error) as error:
-        raise DataError(f"`{index}` and .bin must be readable, but gave: {error}.") from error
-    if int(sizes.sum()) != len(tokens):
+        with index.open("rb") as file:
+            magic, _, code, count = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
+            if magic != _INDEX_MAGIC:
+                raise ValueError(magic)
+            sizes = np.frombuffer(file.read(4 * count), np.int32, count)
+        dtype = np.dtype(_DTYPES[code])
+        with data.open("rb") as file:
+            num_tokens = os.fstat(file.fileno()).st_size // dtype.itemsize
+    except OSError as error:
+        raise DataError(f"`{error.filename}` can't be read: {error.strerror}. {_AGAIN}") from error
+    except (KeyError, ValueError, struct.error) as error:
+        raise DataError(
+            f"`{index}` must be an index of fairseq's mmap format, but is damaged or another kind of file. {_AGAIN}"
+        ) from error
+    if int(sizes.sum()) != num_tokens:
         raise DataError(
             f"`{data}` must hold the {int(sizes.sum())} tokens of its index, "
-            f"but holds {len(tokens)} instead. Run `bertkd prepare` again."
+            f"but holds {num_tokens} instead. {_AGAIN}"
         )
-    return sizes, tokens
+    return sizes, dtype
+
+
+def binarized_splits(folder: str | Path) -> list[str]:
+    """Return what a folder holds of binarized text, as ``train.de-en``, sorted."""
+    pattern = re.compile(r"(.+\.[^.-]+-[^.-]+)\.[^.]+\.idx")
+    names = (pattern.fullmatch(path.name) for path in Path(folder).glob("*.idx"))
+    return sorted({match[1] for match in names if match})
+
+
+def split_prefix(folder: str | Path, split: str, langs: tuple[str, str]) -> str | None:
+    """Return the path of a split's files less ``<lang>.bin``, made for either direction; None if there are none."""
+    source, target = langs
+    for pair in (f"{source}-{target}", f"{target}-{source}"):
+        prefix = os.path.join(folder, f"{split}.{pair}.")
+        if os.path.exists(f"{prefix}{source}.idx"):
+            return prefix
+    return None
+
+
+def check_split(
+    folder: str | Path, split: str, langs: tuple[str, str], *, in_one_part: bool = False
+) -> None:
+    """Check that fairseq will find a split's binarized text whole, before it tries to read it.
+
+    :param in_one_part: refuse a ``train1`` beside ``train``, which fairseq-train would join.
+    :raises DataError: if it is missing, damaged, or of unequal sides.
+    """
+    prefix = split_prefix(folder, split, langs)
+    if prefix is None:
+        raise DataError(
+            f"`{folder}` must hold a split {split!r} of {langs[0]} and {langs[1]}, "
+            f"but holds {', '.join(binarized_splits(folder)) or 'none'} instead."
+        )
+    with open(f"{prefix}{langs[0]}.idx", "rb") as file:
+        other_format = file.read(8) in _OTHER_MAGICS
+    if other_format:
+        return  # nothing that `bertkd prepare` made: left to fairseq
+    first, second = (len(read_index(Path(prefix + lang))[0]) for lang in langs)
+    if first != second:
+        raise DataError(
+            f"`{prefix}*` must have as many sentences in {langs[0]} as in {langs[1]}, "
+            f"but has {first} and {second} instead. {_AGAIN}"
+        )
+    if in_one_part and split_prefix(folder, f"{split}1", langs) is not None:
+        raise DataError(
+            f"`{folder}` must have {split!r} in one part, which a teacher store belongs to, but has {split + '1'!r} "
+            "as well, which fairseq-train joins to it. Move that one elsewhere, or prepare both as one text."
+        )

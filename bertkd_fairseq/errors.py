@@ -1,16 +1,14 @@
 """The few exception types of the package, and the one grammar of their messages.
 
 A user's mistake is a :class:`BertKDError`. It reaches the user as one message without a traceback and
-exit code 2, both from ``bertkd`` and, through :func:`install_excepthook`, from ``fairseq-*`` commands.
+exit code 2, both from ``bertkd`` and, through :mod:`bertkd_fairseq.excepthook`, from ``fairseq-*`` commands.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
 from collections.abc import Iterable
-from types import TracebackType
 
 EXIT_CODE = 2
 
@@ -32,6 +30,10 @@ class DataError(BertKDError):
 
 class OutputError(BertKDError):
     """A file or folder that can't be written."""
+
+
+class CheckpointError(BertKDError):
+    """A checkpoint that is missing, damaged, unlike the others, or would run code when it is opened."""
 
 
 class StoreError(BertKDError):
@@ -63,29 +65,3 @@ def report(error: BertKDError) -> int:
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
     return EXIT_CODE
-
-
-def install_excepthook() -> None:
-    """Make an uncaught :class:`BertKDError` end any Python program in one message and exit code 2."""
-    if getattr(sys.excepthook, "reports_bertkd_errors", False):
-        return
-    previous = sys.excepthook
-
-    def hook(
-        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        # torch's name for what one of fairseq's processes, one for each GPU, raised.
-        elsewhere = kind.__name__ == "ProcessRaisedException"
-        if elsewhere and _NAME_IN_TRACEBACK.search(str(error)):
-            error = BertKDError(str(error))
-        if not isinstance(error, BertKDError):
-            previous(kind, error, traceback)
-            return
-        # In a distributed training torch calls this with another stderr, and loses what it holds when we raise.
-        with contextlib.redirect_stderr(sys.__stderr__):
-            code = report(error)
-        # Raised inside the hook, SystemExit sets the exit code of the interpreter.
-        raise SystemExit(code)
-
-    hook.reports_bertkd_errors = True  # type: ignore[attr-defined]
-    sys.excepthook = hook

@@ -145,7 +145,7 @@ def remove_own(folder: Path, patterns: Sequence[str], command: str) -> None:
 
 
 @contextmanager
-def only_process(folder: Path, command: str) -> Iterator[None]:
+def only_process(folder: str | os.PathLike[str], command: str) -> Iterator[None]:
     """Keep ``folder`` for this process while the context lasts, however the process ends.
 
     For commands that work in the folder itself. Not every network file system can do it; there nothing is kept.
@@ -161,7 +161,7 @@ def only_process(folder: Path, command: str) -> Iterator[None]:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
-                    f"`{folder}` is in use by another `{command}`. Let that end, or choose another folder."
+                    f"`{os.fspath(folder)}` is in use by another `{command}`. Let that end, or choose another folder."
                 ) from None
         yield
     finally:

@@ -79,7 +79,7 @@ def read_archive(path: Path) -> dict[str, list[str]]:
     try:
         # To the last byte, so that the checksum of the archive itself has been compared.
         data = gzip.decompress(path.read_bytes())
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             members = {PurePosixPath(m.name).name: m for m in archive if m.isfile()}
             missing = [name for name in _files() if name not in members]
             contents = {

@@ -39,8 +39,10 @@ from bertkd_fairseq.data_bin import (
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.files import dest_problems, new_folder
 from bertkd_fairseq.fingerprint import hash_file
+from bertkd_fairseq.hub import loading_problem, name_problems
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
 from bertkd_fairseq.segment import WordPieceSegmenter
+from bertkd_fairseq.vocabulary import check_special_pieces
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +168,7 @@ def load_tokenizer(name: str) -> Any:
     :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
     """
     folder = Path(name)
-    if not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
-        raise DataError(must_be("--tokenizer", "a folder or a hub name", f"{name}, not a folder"))
+    raise_all(name_problems("--tokenizer", name), DataError)
     if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         wanted = f"a folder with {' or '.join(_TOKENIZER_FILES)}"
         raise DataError(must_be("--tokenizer", wanted, f"{name} without one"))
@@ -183,11 +184,8 @@ def load_tokenizer(name: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except Exception as error:  # OSError, ValueError, and whatever a custom class raises
-        reason = str(error).strip().split("\n")[0]
-        raise DataError(
-            "`--tokenizer` must be a folder with a tokenizer or a hub name that can be fetched, "
-            f"but {name} gave: {reason} Without network, name the folder of a downloaded BERT."
-        ) from error
+        files = " or ".join(_TOKENIZER_FILES)
+        raise DataError(loading_problem("--tokenizer", name, files, error)) from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(
             must_be("--tokenizer", "a fast tokenizer (tokenizer.json)", type(tokenizer).__name__)
@@ -195,6 +193,7 @@ def load_tokenizer(name: str) -> Any:
     model = type(tokenizer.backend_tokenizer.model).__name__
     if model != "WordPiece":
         raise DataError(must_be("--tokenizer", "a WordPiece tokenizer", f"{name} of type {model}"))
+    check_special_pieces(tokenizer.get_vocab())
     # Left over from other uses of the model; they would cut long sentences.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()

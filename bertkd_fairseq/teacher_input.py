@@ -12,6 +12,9 @@ import numpy as np
 
 _SHORTEST_SOURCE = 2  # one token and EOS
 
+SHORTEST_INPUT = 1 + _SHORTEST_SOURCE + 2
+"""Positions of the shortest pair: [CLS], one token and EOS on either side."""
+
 
 @dataclass(frozen=True)
 class TeacherInput:

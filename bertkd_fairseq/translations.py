@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,8 @@ from bertkd_fairseq.segment import undo_segmentation
 
 #: One line of fairseq-generate that holds a hypothesis: H- as generated, D- decoded.
 _HYPOTHESIS = re.compile(r"([HD])-(\d+)\t([^\t]*)\t(.*)", re.DOTALL)
+#: One that holds the target sentence of the data-bin, in its symbols.
+_TARGET = re.compile(r"T-(\d+)\t(.*)", re.DOTALL)
 _SHOWN = 5
 
 Decode = Callable[[list[str]], list[str]]
@@ -37,12 +40,20 @@ class System:
     runs: list[Run]
 
 
-def read_run(path: str | Path, count: int, *, tokenize: Decode, detokenize: Decode) -> Run:
+def read_run(
+    path: str | Path,
+    count: int,
+    *,
+    tokenize: Decode,
+    detokenize: Decode,
+    reference: Sequence[str] | None = None,
+) -> Run:
     """Read output of ``fairseq-generate`` (recognised by its H- lines) or plain translations.
 
     ``tokenize`` turns raw text into Moses words, ``detokenize`` Moses words into raw text.
 
-    :raises DataError: unless there is exactly one translation for each of ``count`` sentences.
+    :raises DataError: unless there is exactly one translation for each of ``count`` sentences, and the target
+        sentences beside them are those of ``reference``, where both are known.
     """
     lines = read_lines(path)
     found = [match.groups() for line in lines if (match := _HYPOTHESIS.fullmatch(line))]
@@ -54,6 +65,8 @@ def read_run(path: str | Path, count: int, *, tokenize: Decode, detokenize: Deco
             )
         return Run(Path(path), "text", lines, tokenize(lines))
     generated = _by_sentence(path, "H", found, count)
+    if reference is not None:
+        _check_targets(path, lines, reference)
     if any(kind == "D" for kind, *_ in found):
         decoded = _by_sentence(path, "D", found, count)
     else:
@@ -92,6 +105,24 @@ def _by_sentence(
     raise_all(problems, DataError)
     texts = dict(pairs)
     return [texts[i] for i in range(count)]
+
+
+def _check_targets(path: str | Path, lines: Sequence[str], reference: Sequence[str]) -> None:
+    """Compare the targets that fairseq-generate printed with the reference, by their letters and digits alone.
+
+    Half of them have to agree: unknown symbols and other normalisation may change some, another split changes all.
+    """
+    targets = {int(m[1]): m[2] for line in lines if (m := _TARGET.fullmatch(line))}
+    agree = sum(_letters(text) == _letters(reference[i]) for i, text in targets.items())
+    if 2 * agree < len(targets):
+        raise DataError(
+            f"`{path}` must be translations of this reference, but its T- lines agree with {agree} of "
+            f"{len(reference)} sentences. Decode this split (--gen-subset), or compare with the other's reference."
+        )
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, html.unescape(text).casefold()))
 
 
 def _some(ids: list[int], count: int | None = None) -> str:

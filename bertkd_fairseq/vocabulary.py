@@ -32,12 +32,15 @@ class TeacherVocabulary:
     ``symbol_rows`` (V,) int64: the row that a symbol reads from, and its output row starts from.
     ``never_predicted`` (V,) bool: symbols that can't be an answer (``<s>``, ``<pad>``, dictionary padding).
     ``mask_row``: the row of [MASK], which no symbol stands for.
+    ``pieces``: the R WordPieces of ``rows``. ``num_pieces``: how many the tokenizer has in all.
     """
 
     rows: np.ndarray
     symbol_rows: np.ndarray
     never_predicted: np.ndarray
     mask_row: int
+    pieces: tuple[str, ...]
+    num_pieces: int
 
 
 def build_teacher_vocabulary(
@@ -52,12 +55,7 @@ def build_teacher_vocabulary(
 
     :raises DataError: if the tokenizer lacks one of BERT's special tokens.
     """
-    missing = sorted({*SPECIAL_PIECES.values(), MASK_PIECE} - set(piece_ids))
-    if missing:
-        raise DataError(
-            f"the teacher's tokenizer must have the special tokens of BERT, but lacks {', '.join(missing)}. "
-            "Use the tokenizer that came with the pretrained BERT."
-        )
+    check_special_pieces(piece_ids)
     padding = np.array([symbol.startswith(PADDING_SYMBOL_PREFIX) for symbol in symbols], dtype=bool)
     unknown = SPECIAL_PIECES["<unk>"]
     pieces = [
@@ -66,12 +64,38 @@ def build_teacher_vocabulary(
     ]
     ids = np.array([piece_ids[piece] for piece in pieces], dtype=np.int64)  # (V,)
     rows = np.unique(np.append(ids, piece_ids[MASK_PIECE]))
+    piece_of = {piece_ids[piece]: piece for piece in (*pieces, MASK_PIECE)}
     return TeacherVocabulary(
         rows=rows,
         symbol_rows=np.searchsorted(rows, ids),
         never_predicted=padding | np.isin(np.array(symbols, dtype=object), _NEVER_PREDICTED),
         mask_row=int(np.searchsorted(rows, piece_ids[MASK_PIECE])),
+        pieces=tuple(piece_of[row] for row in rows.tolist()),
+        num_pieces=len(piece_ids),
     )
+
+
+def check_special_pieces(piece_ids: Mapping[str, int]) -> None:
+    """:raises DataError: if the tokenizer lacks one of BERT's special tokens."""
+    missing = sorted({*SPECIAL_PIECES.values(), MASK_PIECE} - set(piece_ids))
+    if missing:
+        raise DataError(
+            f"the teacher's tokenizer must have the special tokens of BERT, but lacks {', '.join(missing)}. "
+            "Use the tokenizer that came with the pretrained BERT."
+        )
+
+
+def first_difference(
+    vocabulary: TeacherVocabulary, piece_ids: Mapping[str, int]
+) -> tuple[str, int, int | None] | None:
+    """Return the first WordPiece in use to which another tokenizer's vocabulary gives another id.
+
+    Piece, its id here, its id there (None if it has none); None if they agree.
+    """
+    for piece, row in zip(vocabulary.pieces, vocabulary.rows.tolist(), strict=True):
+        if piece_ids.get(piece) != row:
+            return piece, row, piece_ids.get(piece)
+    return None
 
 
 def dictionary_hash(symbols: Sequence[str]) -> str:

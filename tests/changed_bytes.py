@@ -74,7 +74,8 @@ def make_data_bin(path: Path, sentences: int = SENTENCES, longest: int = 12) -> 
             ids = generator.integers(dictionary.nspecial, len(dictionary), size=length)
             builder.add_item(torch.tensor([*ids.tolist(), dictionary.eos()]))
         builder.finalize(f"{prefix}.idx")
-    (path / SETTINGS_FILE).write_text(json.dumps({"format": FORMAT}))
+    langs = {"source_lang": "src", "target_lang": "tgt"}
+    (path / SETTINGS_FILE).write_text(json.dumps({"format": FORMAT, "lowercase": False, **langs}))
     return path
 
 

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from bertkd_fairseq import __version__, threads
-from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
-from bertkd_fairseq.files import DISK_ERRORS, cannot_write
+from bertkd_fairseq.errors import EXIT_CODE, report
+from bertkd_fairseq.excepthook import show_origin
 from bertkd_fairseq.interrupts import terminated_as_interrupted
+from bertkd_fairseq.user_errors import as_user_error
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
@@ -60,19 +61,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(module.run(parser.parse_args(rest)))
             sys.stdout.flush()
         return code
-    except BertKDError as error:
-        return report(error)
     except KeyboardInterrupt as error:
         print("error: interrupted", file=sys.stderr)
         return 128 + int(getattr(error, "signal", signal.SIGINT))
     except BrokenPipeError:  # `| head` has seen enough
         _drop_output()
         return 141
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    except Exception as error:
+        found = as_user_error(error)
+        if found is None:
             raise
-        _drop_output()
-        return report(cannot_write(error.filename or "output", error))
+        if isinstance(error, OSError) and error.filename is None:  # standard output itself
+            _drop_output()
+        show_origin(error)
+        return report(found)
 
 
 def _drop_output() -> None:

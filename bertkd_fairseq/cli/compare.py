@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 from dataclasses import asdict
 from pathlib import Path
 
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
 from bertkd_fairseq.comparison import Texts, compare_systems
 from bertkd_fairseq.comparison_html import format_html
-from bertkd_fairseq.comparison_text import format_comparison
+from bertkd_fairseq.comparison_text import REFERENCE, format_comparison
 from bertkd_fairseq.data_bin import DataBin, read_lines
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.moses import MosesText
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference is given",
     )
     reference.add_argument(
-        "--target-lang", help="language for Moses; the data-bin's, else the reference's suffix"
+        "--target-lang",
+        help="language for Moses; the data-bin's, else the reference's suffix (ref.en, ref.en.gz)",
     )
     reference.add_argument(
         "--lowercase",
@@ -90,13 +92,11 @@ def run(args: argparse.Namespace) -> int:
     files, bucket_ends = _check(args)
     data_bin = DataBin.open(args.data_bin) if args.data_bin else None
     lowercase = args.lowercase or (data_bin is not None and data_bin.lowercase)
-    lang = args.target_lang or (
-        data_bin.target_lang if data_bin else Path(args.reference).suffix.removeprefix(".")
-    )
+    lang = args.target_lang or (data_bin.target_lang if data_bin else language_of(args.reference))
     normalize = data_bin.normalize if data_bin else not args.keep_punctuation
     moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
     path, texts = _read_texts(args, data_bin, moses)
-    systems = _read_systems(files, len(texts.reference), moses)
+    systems = _read_systems(files, texts.reference, moses)
     comparison = compare_systems(
         systems,
         texts,
@@ -124,6 +124,11 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
     problems = seed_problems()
     if not args.data_bin and not args.reference:
         problems.append("One of `--data-bin` and `--reference` must be given.")
+    if args.reference and not (args.data_bin or args.target_lang or language_of(args.reference)):
+        problems.append(
+            "`--target-lang` must be given where the reference's name doesn't end in a language code, "
+            f"but {args.reference} doesn't. Detokenising depends on it. For English, say --target-lang en."
+        )
     if args.keep_punctuation and args.data_bin:
         problems.append("`--keep-punctuation` can't be given with `--data-bin`, which tells it.")
     if args.split and args.reference:
@@ -138,6 +143,10 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
     named, wrong = named_files("--system", "NAME=FILE", args.system)
     files: dict[str, list[str]] = {}
     for name, file in named:
+        if name == REFERENCE:
+            wrong.append(
+                f"`--system` must have another name than {REFERENCE}, a row of the report."
+            )
         runs = files.setdefault(name, [])
         if Path(file).resolve() in (Path(run).resolve() for run in runs):
             wrong.append(f"`--system` must give each run once, but gives {name}={file} again.")
@@ -172,7 +181,15 @@ def _read_texts(
     return path, Texts(reference, tokenized, source)
 
 
-def _read_systems(files: dict[str, list[str]], count: int, moses: MosesText) -> list[System]:
+def language_of(reference: str) -> str:
+    """Return the language code that a file's name ends in, .gz apart; nothing if it ends in something else."""
+    suffix = Path(reference.removesuffix(".gz")).suffix
+    return suffix[1:] if re.fullmatch(r"\.[a-z]{2}", suffix) else ""
+
+
+def _read_systems(
+    files: dict[str, list[str]], reference: list[str], moses: MosesText
+) -> list[System]:
     """Read all systems; what is wrong with any of them is told at once."""
     systems, errors = [], []
     for name, paths in files.items():
@@ -181,7 +198,8 @@ def _read_systems(files: dict[str, list[str]], count: int, moses: MosesText) -> 
             try:
                 read = read_run(
                     path,
-                    count,
+                    len(reference),
+                    reference=reference,
                     tokenize=lambda lines: [moses.tokenize(line) for line in lines],
                     detokenize=lambda lines: [moses.detokenize(line) for line in lines],
                 )
@@ -189,7 +207,7 @@ def _read_systems(files: dict[str, list[str]], count: int, moses: MosesText) -> 
                 errors.append(str(error))
             else:
                 runs.append(read)
-                log.info("%s: %d sentences from %s (%s)", name, count, path, read.format)
+                log.info("%s: %d sentences from %s (%s)", name, len(reference), path, read.format)
         systems.append(System(name, runs))
     raise_all(errors, DataError)
     return systems

@@ -284,7 +284,7 @@ class _Trap:
 
 def check_malicious_checkpoint() -> Finding:
     """A checkpoint that asks to run code is refused before it does."""
-    from bertkd_fairseq.compat import CheckpointError
+    from bertkd_fairseq.errors import CheckpointError
 
     with tempfile.TemporaryDirectory() as folder:
         trap = Path(folder, "sprung")
@@ -336,18 +336,16 @@ def check_user_dir() -> Finding:
 
 
 def check_text_tools() -> Finding:
-    """What `bertkd prepare` and `bertkd compare` import."""
-    for name in ("sacremoses", "sacrebleu"):
+    """What `bertkd prepare`, `bertkd compare` and `bertkd curves` import."""
+    names = ("sacremoses", "sacrebleu", "matplotlib")
+    for name in names:
         importlib.import_module(name)
-    versions = (
-        f"{name} {importlib.metadata.version(name)}" for name in ("sacremoses", "sacrebleu")
-    )
-    return Finding(OK, ", ".join(versions))
+    return Finding(OK, ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
 
 
 def check_optional() -> Finding:
     """Things that only some options use."""
-    uses = {"matplotlib": "bertkd curves", "tensorboardX": "--tensorboard-logdir"}
+    uses = {"tensorboardX": "--tensorboard-logdir"}
     missing = [name for name in uses if importlib.util.find_spec(name) is None]
     if not missing:
         return Finding(OK, ", ".join(uses))

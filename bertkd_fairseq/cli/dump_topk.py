@@ -226,14 +226,21 @@ def _check_disk(job: DumpJob, args: argparse.Namespace) -> None:
 def _device(args: argparse.Namespace) -> torch.device:
     import torch
 
-    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    device = args.device or (local if torch.cuda.is_available() else "cpu")
+    name = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda":  # whichever; under torchrun every process has its own
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigurationError(
+            must_be("--device", "a torch device, as cpu or cuda:0", name)
+        ) from None
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationError(f"--device {device} can't be used here: {reason}.") from error
-    return torch.device(device)
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"--device {name} can't be used here: {reason}.") from error
+    return device
 
 
 def _fill(

@@ -13,8 +13,8 @@ import numpy as np
 
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
 from bertkd_fairseq.data.student_answers import Student
-from bertkd_fairseq.data_bin import DataBin
-from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
+from bertkd_fairseq.data_bin import DataBin, check_split
+from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.store_plot import plot_statistics
 from bertkd_fairseq.store_statistics import StoreStatistics
 from bertkd_fairseq.student_agreement import StudentAgreement, agreement_table
@@ -153,20 +153,17 @@ def _open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     from fairseq.data import Dictionary
     from fairseq.tasks.translation import load_langpair_dataset
 
-    from bertkd_fairseq.data.alignment import data_hashes, mismatches
+    from bertkd_fairseq.data.alignment import mismatches
 
     path, split, langs = str(data_bin.path), store.meta["split"], _langs(store)
+    check_split(path, split, langs)
     sides: list[Any] = []
     for lang in langs:
         sides += [lang, Dictionary.load(f"{path}/dict.{lang}.txt")]
     how = {"combine": False, "dataset_impl": None, "upsample_primary": 1, "left_pad_source": True}
     how |= {"left_pad_target": False, "max_source_positions": None, "max_target_positions": None}
-    try:
-        pairs = load_langpair_dataset(path, split, *sides, **how)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} has no split {split!r}: {error}.") from error
-    hashes = data_hashes(path, split, *langs, pairs)
-    raise_all(mismatches(store, hashes, path, pairs), StoreError)
+    pairs = load_langpair_dataset(path, split, *sides, **how)
+    raise_all(mismatches(store, path, split, langs, pairs), StoreError)
     return pairs
 
 

@@ -11,6 +11,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
+from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models.nat import FairseqNATModel
 
 from bertkd_fairseq.alpha_schedule import AlphaSchedule
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
@@ -18,6 +20,11 @@ from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
 
 EOS_TARGETS = ("same", "hard")
+
+_NO_ROWS = (
+    "this criterion needs the teacher's rows in every training batch, but there are none. "
+    "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
+)
 
 _WATCHED = (
     *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
@@ -89,6 +96,29 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     )
 
 
+def check_student(model: torch.nn.Module, cfg: Any) -> None:
+    """Check, before the first batch, that this criterion can train ``model``.
+
+    :raises ConfigurationError: if it isn't left-to-right, has no logits, or lacks what SimCut needs.
+    """
+    if not isinstance(model, FairseqEncoderDecoderModel) or isinstance(model, FairseqNATModel):
+        wanted = "a left-to-right encoder-decoder, such as transformer"
+        raise ConfigurationError(must_be("--arch", wanted, type(model).__name__))
+    check_logits(model)
+    if cfg.simcut_alpha > 0:
+        with token_cutoff(model, cfg.simcut_p):
+            pass
+
+
+def check_logits(model: torch.nn.Module) -> None:
+    """:raises ConfigurationError: if the student has an adaptive softmax, which has no logits to distil into."""
+    if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
+        raise ConfigurationError(
+            "the student must have a plain softmax, but has an adaptive one. "
+            "Remove --adaptive-softmax-cutoff."
+        )
+
+
 def alpha_schedule(cfg: Any) -> AlphaSchedule:
     """Return the schedule of alpha that a criterion's configuration asks for."""
     kind, end = cfg.kd_alpha_schedule, cfg.kd_alpha_end
@@ -113,6 +143,19 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         self.schedule = alpha_schedule(cfg)
         self.alpha = self.schedule.at(0)
         self.eos = task.target_dictionary.eos()
+
+    def train(self, mode: bool = True) -> "BertKDLabelSmoothedCrossEntropy":
+        """As in torch; fairseq calls it before the first batch, of which it would keep a ``crash.pt``.
+
+        :raises ConfigurationError: if training needs a teacher and the task is one of fairseq's, which have none.
+        """
+        if (
+            mode
+            and self.schedule.needs_teacher
+            and type(self.task).__module__.startswith("fairseq.")
+        ):
+            raise ConfigurationError(_NO_ROWS)
+        return super().train(mode)
 
     def set_num_updates(self, num_updates: int) -> None:
         """Take alpha from its schedule; the task calls this before every update."""
@@ -156,17 +199,11 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     ) -> BertKDLoss:
         """Flatten the batch to tokens and return its loss.
 
-        :raises ConfigurationError: if the student has an adaptive softmax, which has no logits to distil into.
+        :raises ConfigurationError: if there is nothing to distil, or nothing to distil into.
         """
-        if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
-            raise ConfigurationError(
-                "the student must have a plain softmax. Remove --adaptive-softmax-cutoff."
-            )
+        check_logits(model)
         if "teacher_ids" not in sample and model.training and self.schedule.needs_teacher:
-            raise ConfigurationError(
-                "this criterion needs the teacher's rows in every training batch, but there are none. "
-                "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
-            )
+            raise ConfigurationError(_NO_ROWS)
         logits, target = self._tokens(net_output[0]), self._tokens(sample["target"])
         ids, logprobs, log_tail = self._teacher_rows(sample, target)
         return bert_kd_loss(
@@ -252,7 +289,7 @@ def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
     smoothing, temperature = cfg.label_smoothing, cfg.kd_temperature
     at_one = "1 with --kd-tail ghost or uniform, which need the teacher's own probabilities"
     wrong = [
-        (not temperature > 0.0, "--kd-temperature", "above 0", temperature),
+        (not 0.0 < temperature < math.inf, "--kd-temperature", "above 0", temperature),
         (cfg.kd_topk < 0, "--kd-topk", "at least 0", cfg.kd_topk),
         (not 0.0 <= smoothing < 1.0, "--label-smoothing", "from 0 to below 1", smoothing),
         (cfg.kd_tail not in TAILS, "--kd-tail", f"one of {', '.join(TAILS)}", cfg.kd_tail),
@@ -261,6 +298,7 @@ def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
         (not cfg.simcut_alpha >= 0.0, "--simcut-alpha", "at least 0", cfg.simcut_alpha),
         (not 0.0 < cfg.simcut_p < 1.0, "--simcut-p", "between 0 and 1", cfg.simcut_p),
         (not cfg.rdrop_alpha >= 0.0, "--rdrop-alpha", "at least 0", cfg.rdrop_alpha),
+        (cfg.ignore_prefix_size < 0, "--ignore-prefix-size", "at least 0", cfg.ignore_prefix_size),
     ]
     problems = alpha_schedule(cfg).problems()
     problems += [must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.data_bin import split_prefix
 from bertkd_fairseq.errors import must_be
 from bertkd_fairseq.fingerprint import hash_files, hash_sizes, pair_checksum
 from bertkd_fairseq.topk_store import TopKStore
@@ -38,13 +38,26 @@ def pair_checksums(pairs: Any) -> np.ndarray:
     return np.fromiter(checksums, dtype=np.uint32, count=len(pairs))
 
 
-def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: Any) -> list[str]:
-    """Return a message for everything in which the store and the data-bin differ, with both sides.
+def mismatches(
+    store: TopKStore, data_bin: str, split: str, langs: tuple[str, str], pairs: Any
+) -> list[str]:
+    """Return a message for everything in which the store and a split of the data-bin differ, with both sides.
 
     :raises StoreError: if the store's own lengths have changed since it was written.
     """
     wanted: dict[str, str] = store.meta.get("hashes", {})
+    hashes = data_hashes(data_bin, split, *langs, pairs)
     differ = {key for key in hashes if wanted.get(key) != hashes[key]}
+    if not differ:
+        return []
+    made_for = {
+        "direction": "{source_lang} to {target_lang}".format_map(store.meta),
+        "split": store.meta["split"],
+    }
+    asked_for = {"direction": f"{langs[0]} to {langs[1]}", "split": split}
+    for name, made in made_for.items():  # each explains all the rest
+        if made != asked_for[name]:
+            return [must_be(f"{name} of {store.path}", asked_for[name], made, _HINT)]
     problems = []
     if "target_dictionary" in differ:
         problems.append(_dictionary_problem(store, data_bin, pairs))
@@ -60,7 +73,7 @@ def mismatches(store: TopKStore, hashes: dict[str, str], data_bin: str, pairs: A
         )
     elif differ & {"target_sizes", "data"} or not np.array_equal(store.sizes, pairs.tgt_sizes):
         problems.append(_sentence_problem(store, data_bin, pairs))
-    return [*problems[:-1], f"{problems[-1]} {_HINT}"] if problems else []
+    return [*problems[:-1], f"{problems[-1]} {_HINT}"]
 
 
 def _dictionary_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
@@ -95,11 +108,10 @@ def _sentence_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
 
 
 def _binarized_files(data_bin: str, split: str, source_lang: str, target_lang: str) -> list[str]:
-    for pair in (f"{source_lang}-{target_lang}", f"{target_lang}-{source_lang}"):
-        prefix = os.path.join(data_bin, f"{split}.{pair}.")
-        if os.path.exists(f"{prefix}{source_lang}.bin"):
-            langs = (source_lang, target_lang)
-            return [f"{prefix}{lang}.{end}" for lang in langs for end in ("bin", "idx")]
-    raise FileNotFoundError(
-        f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}"
-    )
+    langs = (source_lang, target_lang)
+    prefix = split_prefix(data_bin, split, langs)
+    if prefix is None:
+        raise FileNotFoundError(
+            f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}"
+        )
+    return [f"{prefix}{lang}.{end}" for lang in langs for end in ("bin", "idx")]

@@ -12,7 +12,7 @@ import numpy as np
 from bertkd_fairseq import __version__
 from bertkd_fairseq.data.alignment import data_hashes, pair_checksums
 from bertkd_fairseq.data.load_checkpoint import load_checkpoint
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
+from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.fingerprint import hash_file
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
 from bertkd_fairseq.topk_store import SAMPLED
@@ -46,10 +46,7 @@ class DumpJob:
         """
         self.path, self.data_bin, self.settings = path, data_bin, settings
         self.teacher, self.task = load_teacher(path, data_bin)
-        try:
-            self.pairs = self.task.load_pairs(data_bin, settings.split)
-        except FileNotFoundError as error:
-            raise DataError(f"{data_bin} has no split {settings.split!r}: {error}.") from error
+        self.pairs = self.task.load_pairs(data_bin, settings.split, in_one_part=True)
         self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
         choices = int((~self.teacher.never_predicted).sum())
         if settings.seed is None and settings.topk > choices:

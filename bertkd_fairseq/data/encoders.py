@@ -41,7 +41,7 @@ class BertWordPiece:
 
     @cached_property
     def _segmenter(self) -> WordPieceSegmenter:
-        return WordPieceSegmenter(_open(self._data, "bert_wordpiece").tokenizer_dir)
+        return WordPieceSegmenter(_open(self._data, "bert_wordpiece").checked_tokenizer())
 
     def encode(self, line: str) -> str:
         """Return the symbols of a Moses-tokenised line."""
@@ -74,7 +74,10 @@ class BertKDMoses:
     """Raw text to Moses tokens as ``bertkd prepare`` makes them, and Moses tokens to text."""
 
     def __init__(self, cfg: BertKDMosesConfig) -> None:
+        """:raises BertKDError: if neither options nor data-bin tell the target language."""
         self._cfg = cfg
+        if cfg.target_lang is None:
+            _ = self._data_bin  # a mistake is told now, not after the first epoch
 
     @cached_property
     def _data_bin(self) -> DataBin:

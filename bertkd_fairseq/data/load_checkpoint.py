@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bertkd_fairseq.errors import BertKDError, DataError
+from bertkd_fairseq.user_errors import as_user_error
 
 
 def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, Any]:
@@ -21,9 +21,9 @@ def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, An
         models, _, task = checkpoint_utils.load_model_ensemble_and_task(
             [path], arg_overrides={"data": data_bin, **overrides}
         )
-    except BertKDError:
-        raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} can't be loaded as a fairseq checkpoint: {reason}.") from error
+        found = as_user_error(error)
+        if found is None:
+            raise
+        raise found from error
     return models[0], task

@@ -62,6 +62,11 @@ class TeacherTopKDataset(BaseWrapperDataset):
         """The pairs' own sizes."""
         return self.dataset.sizes
 
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        """Return the longer side of many pairs: what ``--max-tokens`` counts."""
+        tokens: np.ndarray = self.dataset.num_tokens_vec(indices)
+        return tokens
+
     def filter_indices_by_size(
         self, indices: np.ndarray, max_sizes: Any
     ) -> tuple[np.ndarray, list[int]]:

@@ -12,9 +12,15 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
 from bertkd_fairseq import compat
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.hub import loading_problem, name_problems
 from bertkd_fairseq.last_layer import last_layer_at
-from bertkd_fairseq.vocabulary import TeacherVocabulary, dictionary_hash
+from bertkd_fairseq.vocabulary import (
+    SPECIAL_PIECES,
+    TeacherVocabulary,
+    dictionary_hash,
+    first_difference,
+)
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
     from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
 
 log = logging.getLogger(__name__)
+
+ATTENTIONS = ("sdpa", "eager")
+_LARGEST_PADDING = 128
 
 
 @dataclass
@@ -38,7 +47,8 @@ class BertCMLMTeacherConfig(FairseqDataclass):
         default=None, metadata={"help": "dropout of the BERT; its own configuration's if not given"}
     )
     attention: str = field(
-        default="sdpa", metadata={"help": "attention implementation of transformers: sdpa or eager"}
+        default="sdpa",
+        metadata={"help": f"attention implementation of transformers: {' or '.join(ATTENTIONS)}"},
     )
     bert_config: Optional[str] = field(
         default=None,
@@ -76,21 +86,24 @@ class BertCMLMTeacher(BaseFairseqModel):
     def build_model(cls, cfg: BertCMLMTeacherConfig, task: "BertCMLMTask") -> "BertCMLMTeacher":
         """Build from a checkpoint's own configuration, or from the pretrained weights of ``--bert-model``.
 
-        :raises ConfigurationError: if there is neither, or the pretrained model is no BERT.
+        :raises ConfigurationError: if there is neither, the pretrained model is no BERT, or an option can't work.
         :raises DataError: if the checkpoint was trained with another dictionary.
         """
+        if not hasattr(task, "teacher_vocabulary"):
+            hint = "To translate, name a student's checkpoint; a teacher only fills masks."
+            raise ConfigurationError(
+                must_be("--task", "bert_cmlm for a teacher", type(task).__name__, hint)
+            )
+        raise_all(_problems(cfg))
         symbols = task.target_dictionary.symbols
         if cfg.bert_config is not None:
             check_same_dictionary(cfg.dictionary_hash, symbols)
             bert = _bert_from_config(json.loads(cfg.bert_config), cfg)
             return cls(bert, len(symbols), dictionary_hash(symbols))
-        if cfg.bert_model is None:
-            raise ConfigurationError(
-                "--bert-model must name a pretrained BERT (folder or hub name), but is missing."
-            )
-        bert = _pretrained_bert(cfg)
+        name = str(cfg.bert_model)
+        bert = _pretrained_bert(name, cfg)
         vocabulary = task.teacher_vocabulary()
-        _check_same_tokenizer(bert, vocabulary, cfg.bert_model)
+        _check_same_tokenizer(bert, vocabulary, name)
         model = cls(bert, len(symbols), dictionary_hash(symbols))
         model._adopt(vocabulary)
         return model
@@ -111,6 +124,17 @@ class BertCMLMTeacher(BaseFairseqModel):
         hidden = hidden.to(self.output_projection.weight.dtype)
         logits = self.output_projection(self.transform(hidden))  # (M, V)
         return logits.masked_fill(self.never_predicted, float("-inf"))
+
+    def prepare_for_inference_(self, cfg: Any) -> None:
+        """Called by fairseq-generate and fairseq-interactive.
+
+        :raises ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            must_be(
+                "--path", "a student's checkpoint", "a teacher's", "A teacher only fills masks."
+            )
+        )
 
     def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
         """Return BERT's last layer at the masked positions: (M, H)."""
@@ -165,31 +189,48 @@ def check_same_dictionary(expected: str | None, symbols: list[str]) -> None:
         )
 
 
-def _pretrained_bert(cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
+def _problems(cfg: BertCMLMTeacherConfig) -> list[str]:
+    problems = []
+    if cfg.bert_config is None:  # no checkpoint, whose pretrained folder may be gone
+        problems += name_problems("--bert-model", cfg.bert_model)
+    if cfg.dropout is not None and not 0.0 <= cfg.dropout < 1.0:
+        problems.append(must_be("--dropout", "from 0 to below 1", cfg.dropout))
+    if cfg.attention not in ATTENTIONS:
+        problems.append(must_be("--attention", f"one of {', '.join(ATTENTIONS)}", cfg.attention))
+    return problems
+
+
+def _pretrained_bert(name: str, cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
     compat.apply()
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     try:
-        config = AutoConfig.from_pretrained(cfg.bert_model)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"--bert-model {cfg.bert_model} can't be loaded: {str(error).splitlines()[0]} "
-            "It must be a folder with config.json and weights, or a hub name that this machine can reach."
-        ) from error
+        config = AutoConfig.from_pretrained(name)
+    except Exception as error:  # OSError, ValueError, and whatever a damaged file leads to
+        raise _not_loaded(name, error) from error
     if config.model_type != "bert":
         raise ConfigurationError(must_be("--bert-model", "a BERT", f"a {config.model_type}"))
-    model, info = AutoModelForMaskedLM.from_pretrained(
-        cfg.bert_model,
-        config=_with_options(config, cfg),
-        output_loading_info=True,
-        dtype=torch.float32,
-    )
+    try:
+        model, info = AutoModelForMaskedLM.from_pretrained(
+            name,
+            config=_with_options(config, cfg),
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
+    except Exception as error:
+        raise _not_loaded(name, error) from error
     fresh = sorted(key for key in info["missing_keys"] if "transform" in key)
     if fresh:
-        log.warning(
-            "%s has no MLM head: %s start from random values", cfg.bert_model, ", ".join(fresh)
-        )
+        log.warning("%s has no MLM head: %s start from random values", name, ", ".join(fresh))
     return model
+
+
+def _not_loaded(name: str, error: Exception) -> ConfigurationError:
+    if "ignore_mismatched_sizes" in str(error):  # what transformers advises is no remedy here
+        error = ValueError("its weights don't have the sizes of its config.json")
+    return ConfigurationError(
+        loading_problem("--bert-model", name, "config.json and weights", error)
+    )
 
 
 def _bert_from_config(config: dict[str, Any], cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
@@ -209,9 +250,35 @@ def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
 def _check_same_tokenizer(
     bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str
 ) -> None:
-    embeddings = bert.get_input_embeddings().num_embeddings
-    if int(vocabulary.rows[-1]) >= embeddings:
+    """:raises ConfigurationError: unless the BERT's embedding rows are those of the data-bin's tokenizer."""
+    hint = "Prepare the data-bin with the tokenizer of this BERT, or start from the BERT of that tokenizer."
+    theirs = _pretrained_vocabulary(name)
+    if theirs is not None and (differ := first_difference(vocabulary, theirs)):
+        piece, ours, other = differ
+        wanted = f"a BERT with the data-bin's tokenizer, whose piece {piece!r} has id {ours}"
+        seen = f"{name}, whose tokenizer {'lacks it' if other is None else f'gives it {other}'},"
+        raise ConfigurationError(must_be("--bert-model", wanted, seen, hint))
+    rows, pieces = bert.get_input_embeddings().num_embeddings, vocabulary.num_pieces
+    # Without a tokenizer to compare, only the size tells; some models pad it to a multiple.
+    if rows < pieces or (theirs is None and rows >= pieces + _LARGEST_PADDING):
+        wanted = f"a BERT with the {pieces} pieces of the data-bin's tokenizer"
         raise ConfigurationError(
-            f"--bert-model {name} has {embeddings} embeddings, but the tokenizer of the data-bin uses id "
-            f"{int(vocabulary.rows[-1])}. Prepare the data-bin with the tokenizer of this model."
+            must_be("--bert-model", wanted, f"{name} with {rows} embeddings", hint)
         )
+    if theirs is None:
+        log.warning(
+            "%s has no tokenizer: only its size could be compared with the data-bin's", name
+        )
+
+
+def _pretrained_vocabulary(name: str) -> dict[str, int] | None:
+    """Return the ids of WordPieces in the tokenizer beside a BERT; None if there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        vocabulary: dict[str, int] = AutoTokenizer.from_pretrained(name).get_vocab()
+    except Exception as error:  # whatever a damaged or missing file leads to
+        log.debug("the tokenizer of %s can't be loaded: %s", name, error)
+        return None
+    # Where there are no files, transformers makes up a tokenizer of special tokens alone.
+    return vocabulary if len(vocabulary) > len(SPECIAL_PIECES) + 1 else None

@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
-from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 
 
 @dataclass
@@ -30,6 +30,7 @@ class BertAdamW(FairseqOptimizer):
 
     def __init__(self, cfg: BertAdamWConfig, params: Iterable[torch.nn.Parameter]) -> None:
         super().__init__(cfg)
+        raise_all(_problems(cfg))
         params = list(params)
         matrices = [param for param in params if param.dim() > 1]
         vectors = [param for param in params if param.dim() <= 1]
@@ -49,10 +50,30 @@ class BertAdamW(FairseqOptimizer):
     @property
     def optimizer_config(self) -> dict[str, Any]:
         """What the command line overrides in every group of a checkpoint's optimizer when training resumes."""
-        first, second = (float(beta) for beta in self.cfg.adam_betas.strip("()[] ").split(","))
         lr = self.cfg.lr
         return {
             "lr": lr if isinstance(lr, (int, float)) else lr[0],
-            "betas": (first, second),
+            "betas": tuple(_betas(self.cfg)),
             "eps": self.cfg.adam_eps,
         }
+
+
+def _betas(cfg: BertAdamWConfig) -> list[float]:
+    """:raises ValueError: if they aren't numbers."""
+    return [float(beta) for beta in cfg.adam_betas.strip("()[] ").split(",")]
+
+
+def _problems(cfg: BertAdamWConfig) -> list[str]:
+    try:
+        betas = _betas(cfg)
+    except ValueError:
+        betas = []
+    problems = []
+    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        wanted = "two numbers from 0 to below 1, as '(0.9, 0.999)'"
+        problems.append(must_be("--adam-betas", wanted, repr(cfg.adam_betas)))
+    if not cfg.adam_eps >= 0.0:
+        problems.append(must_be("--adam-eps", "at least 0", cfg.adam_eps))
+    if not cfg.weight_decay >= 0.0:
+        problems.append(must_be("--weight-decay", "at least 0", cfg.weight_decay))
+    return problems

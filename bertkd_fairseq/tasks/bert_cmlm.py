@@ -6,28 +6,31 @@ from typing import Any, Optional
 
 import torch
 from fairseq.data import Dictionary
-from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from fairseq.tasks.translation import load_langpair_dataset
 from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
-from bertkd_fairseq.data_bin import DataBin
-from bertkd_fairseq.errors import DataError, must_be
+from bertkd_fairseq.data_bin import DataBin, check_split
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.masking import MASK_RATE
+from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.segment import WordPieceSegmenter
+from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
+from bertkd_fairseq.teacher_input import SHORTEST_INPUT
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
 
 log = logging.getLogger(__name__)
 
+CRITERION = "bert_cmlm_cross_entropy"
 VALID_SEED = 0
 """Validation masks are the same whatever ``--seed``, so that teachers can be compared."""
 
 
 @dataclass
-class BertCMLMConfig(PrecisionConfig, FairseqDataclass):
+class BertCMLMConfig(PrecisionConfig):
     """Options of ``--task bert_cmlm``."""
 
     data: Optional[str] = field(
@@ -50,7 +53,7 @@ class BertCMLMConfig(PrecisionConfig, FairseqDataclass):
 
 
 @register_task("bert_cmlm", dataclass=BertCMLMConfig)
-class BertCMLMTask(AutocastMixin, FairseqTask):
+class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
     """Conditional masked language modelling over a data-bin made by ``bertkd prepare``."""
 
     cfg: BertCMLMConfig
@@ -63,11 +66,20 @@ class BertCMLMTask(AutocastMixin, FairseqTask):
     def setup_task(cls, cfg: BertCMLMConfig, **kwargs: Any) -> "BertCMLMTask":
         """Read the languages and the joined dictionary of the data-bin.
 
-        :raises DataError: if the data-bin is missing or wasn't made by ``bertkd prepare``.
+        :raises ConfigurationError: with every option that can't work.
+        :raises DataError: if the data-bin wasn't made by ``bertkd prepare``.
         """
+        raise_all(_problems(cfg))
         data_bin = DataBin.open(split_paths(cfg.data)[0])
         cfg.source_lang = cfg.source_lang or data_bin.source_lang
         cfg.target_lang = cfg.target_lang or data_bin.target_lang
+        langs = {data_bin.source_lang, data_bin.target_lang}
+        if {cfg.source_lang, cfg.target_lang} != langs:
+            raise ConfigurationError(
+                f"the languages must be {data_bin.source_lang} and {data_bin.target_lang} as in the data-bin, "
+                f"but are {cfg.source_lang} and {cfg.target_lang} instead. "
+                "Correct --source-lang and --target-lang, or leave them out."
+            )
         source, target = (
             cls.load_dictionary(str(data_bin.path / f"dict.{lang}.txt"))
             for lang in (cfg.source_lang, cfg.target_lang)
@@ -83,19 +95,41 @@ class BertCMLMTask(AutocastMixin, FairseqTask):
 
     def teacher_vocabulary(self) -> TeacherVocabulary:
         """Map the dictionary to the WordPieces of the data-bin's tokenizer."""
-        segmenter = WordPieceSegmenter(DataBin.open(split_paths(self.cfg.data)[0]).tokenizer_dir)
+        segmenter = WordPieceSegmenter(
+            DataBin.open(split_paths(self.cfg.data)[0]).checked_tokenizer()
+        )
         piece_ids = segmenter.tokenizer.get_vocab()
         return build_teacher_vocabulary(self.dictionary.symbols, segmenter.pieces, piece_ids)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
-        """Build the teacher, and let its configuration travel in the checkpoint: it loads without its origin."""
+        """Build the teacher, and let its configuration travel in the checkpoint: it loads without its origin.
+
+        :raises ConfigurationError: if ``cfg`` is of another model.
+        """
+        if not from_checkpoint:
+            raise_all(metric_problems(self.cfg, has_bleu=False))
         model = super().build_model(cfg, from_checkpoint)
+        if not isinstance(model, BertCMLMTeacher):
+            wanted, seen = "bert_cmlm_teacher with --task bert_cmlm", type(model).__name__
+            hint = "Students have --task translation_bert_kd."
+            raise ConfigurationError(must_be("--arch", wanted, seen, hint))
         # Sources are cut to what fits the model, before fairseq would filter the pair out.
         self.cfg.max_positions = min(self.cfg.max_positions, model.max_positions())
         with open_dict(cfg):
             cfg.bert_config = model.config_json()
             cfg.dictionary_hash = model.dictionary_hash
         return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the teacher's criterion.
+
+        :raises ConfigurationError: if ``cfg`` is of another one.
+        """
+        name = getattr(cfg, "_name", None) or getattr(cfg, "criterion", None)
+        if name != CRITERION:
+            wanted = f"{CRITERION} with --task bert_cmlm"
+            raise ConfigurationError(must_be("--criterion", wanted, name))
+        return super().build_criterion(cfg, from_checkpoint)
 
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
@@ -120,8 +154,16 @@ class BertCMLMTask(AutocastMixin, FairseqTask):
             )
         self.datasets[split] = dataset
 
-    def load_pairs(self, path: str, split: str, combine: bool = False) -> Any:
-        """Return the split's pairs as fairseq's own dataset, in data-bin order."""
+    def load_pairs(
+        self, path: str, split: str, combine: bool = False, in_one_part: bool = False
+    ) -> Any:
+        """Return the split's pairs as fairseq's own dataset, in data-bin order.
+
+        :param in_one_part: refuse a split that fairseq-train would join from several.
+        :raises DataError: if the split is missing or damaged.
+        """
+        langs = (str(self.cfg.source_lang), str(self.cfg.target_lang))
+        check_split(path, split, langs, in_one_part=in_one_part)
         return load_langpair_dataset(
             path,
             split,
@@ -151,3 +193,12 @@ class BertCMLMTask(AutocastMixin, FairseqTask):
     def target_dictionary(self) -> Dictionary:
         """The joined dictionary."""
         return self.dictionary
+
+
+def _problems(cfg: BertCMLMConfig) -> list[str]:
+    problems = data_problems(cfg.data)
+    if not 0.0 < cfg.mask_rate <= 1.0:
+        problems.append(must_be("--mask-rate", "above 0 and at most 1", cfg.mask_rate))
+    if cfg.max_positions < SHORTEST_INPUT:
+        problems.append(must_be("--max-positions", f"at least {SHORTEST_INPUT}", cfg.max_positions))
+    return problems

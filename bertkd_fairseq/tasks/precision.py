@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bertkd_fairseq import precision
 from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.tasks.checked import CheckedConfig
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ LEFT_TO_FAIRSEQ = "as fairseq's --fp16 and --bf16 say"
 
 
 @dataclass
-class PrecisionConfig:
-    """Options that a task's config inherits beside its own."""
+class PrecisionConfig(CheckedConfig):
+    """Options of both tasks."""
 
     precision: PRECISION_CHOICES = field(  # type: ignore[valid-type]
         default=precision.AUTO,
@@ -38,8 +39,6 @@ class PrecisionConfig:
         },
     )
     autocast_bf16: bool = field(default=False, metadata={"help": "old name of --precision bf16"})
-    save_dir: str = II("checkpoint.save_dir")
-    restore_file: str = II("checkpoint.restore_file")
     reset_optimizer: bool = II("checkpoint.reset_optimizer")
 
 

@@ -1,17 +1,24 @@
 """Task ``translation_bert_kd``: fairseq's translation with a teacher's soft targets beside the training split."""
 
+import json
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from fairseq.data.encoders import TOKENIZER_REGISTRY
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
 
-from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import alpha_schedule
-from bertkd_fairseq.data.alignment import data_hashes, mismatches
+from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
+    alpha_schedule,
+    check_student,
+)
+from bertkd_fairseq.data.alignment import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset, add_no_teacher
+from bertkd_fairseq.data_bin import check_split
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.topk_store import TopKStore
 
@@ -32,7 +39,7 @@ class TranslationBertKDConfig(PrecisionConfig, TranslationConfig):
 
 
 @register_task("translation_bert_kd", dataclass=TranslationBertKDConfig)
-class TranslationBertKDTask(AutocastMixin, TranslationTask):
+class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
     """Translation whose training batches carry the teacher's top-k; elsewhere it is ``translation``.
 
     Without ``--teacher-topk`` it trains a plain student, given a criterion that needs no teacher.
@@ -41,11 +48,38 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
     cfg: TranslationBertKDConfig
     distillation: Any = None  # the criterion's configuration, once a distilling criterion is built
 
+    @classmethod
+    def setup_task(cls, cfg: TranslationBertKDConfig, **kwargs: Any) -> "TranslationBertKDTask":
+        """As in fairseq, where the data folders hold binarized text.
+
+        :raises ConfigurationError: if they don't.
+        """
+        raise_all(data_problems(cfg.data))
+        return super().setup_task(cfg, **kwargs)
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """As in fairseq, after checking the options of training.
+
+        :raises ConfigurationError: with every option that can't work.
+        """
+        if not from_checkpoint:
+            raise_all(metric_problems(self.cfg, self.cfg.eval_bleu) + _problems(self.cfg))
+        return super().build_model(cfg, from_checkpoint)
+
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Remember what the criterion asks of the store, so that both are checked together."""
         if getattr(cfg, "_name", None) == "bert_kd_label_smoothed_cross_entropy":
             self.distillation = cfg
         return super().build_criterion(cfg, from_checkpoint)
+
+    def begin_epoch(self, epoch: int, model: Any) -> None:
+        """As in fairseq, after checking that this student can be distilled into.
+
+        :raises ConfigurationError: if it can't.
+        """
+        if self.distillation is not None:
+            check_student(model, self.distillation)
+        super().begin_epoch(epoch, model)
 
     def train_step(
         self,
@@ -75,6 +109,8 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
 
         :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
         """
+        if self.cfg.dataset_impl != "raw":
+            self._check_split(split, epoch, combine)
         super().load_dataset(split, epoch, combine, **kwargs)
         if split != self.cfg.train_subset:
             return
@@ -85,10 +121,6 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
                     "Use that criterion, or leave the store out for a plain student."
                 )
             return
-        if self.cfg.num_batch_buckets > 0:
-            raise ConfigurationError(
-                "--num-batch-buckets pads the targets, which a teacher store can't follow. Leave it out."
-            )
         if self.cfg.teacher_topk is None:
             if alpha_schedule(self.distillation).needs_teacher:
                 raise ConfigurationError(
@@ -102,6 +134,14 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
             pairs, store, self.distillation.kd_topk or store.k
         )
 
+    def _check_split(self, split: str, epoch: int, combine: bool) -> None:
+        folders = split_paths(self.cfg.data)
+        training = split == self.cfg.train_subset
+        folder = folders[(epoch - 1) % len(folders)] if training else folders[0]
+        in_one_part = training and combine and self.cfg.teacher_topk is not None
+        langs = (self.cfg.source_lang, self.cfg.target_lang)
+        check_split(folder, split, langs, in_one_part=in_one_part)
+
     def _open_store(self, paths: str, pairs: Any, split: str, epoch: int) -> TopKStore:
         folders, stores = split_paths(self.cfg.data), split_paths(paths)
         if len(stores) != len(folders):
@@ -111,7 +151,7 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
         turn = (epoch - 1) % len(folders)
         store, data_bin = TopKStore.open(stores[turn]), folders[turn]
         langs = (self.cfg.source_lang, self.cfg.target_lang)
-        problems = mismatches(store, data_hashes(data_bin, split, *langs, pairs), data_bin, pairs)
+        problems = mismatches(store, data_bin, split, langs, pairs)
         problems += self._sampling_problems(store)
         if self.distillation.kd_topk > store.k:
             problems.append(
@@ -141,3 +181,27 @@ class TranslationBertKDTask(AutocastMixin, TranslationTask):
             for is_wrong, name, want, seen in wrong
             if is_wrong
         ]
+
+
+def _problems(cfg: TranslationBertKDConfig) -> list[str]:
+    problems = []
+    if cfg.teacher_topk is not None and cfg.num_batch_buckets > 0:
+        problems.append(
+            "--num-batch-buckets pads the targets, which a teacher store can't follow. Leave it out."
+        )
+    for name in ("eval_bleu_args", "eval_bleu_detok_args"):
+        text = getattr(cfg, name)
+        if cfg.eval_bleu and not _is_json_object(text):
+            option = f"--{name.replace('_', '-')}"
+            problems.append(must_be(option, "an object in JSON, as '{\"beam\": 4}'", repr(text)))
+    if cfg.eval_bleu and cfg.eval_bleu_detok not in TOKENIZER_REGISTRY:
+        wanted = f"one of {', '.join(sorted(TOKENIZER_REGISTRY))}"
+        problems.append(must_be("--eval-bleu-detok", wanted, cfg.eval_bleu_detok))
+    return problems
+
+
+def _is_json_object(text: Optional[str]) -> bool:
+    try:
+        return isinstance(json.loads(text or "{}"), dict)
+    except ValueError:
+        return False

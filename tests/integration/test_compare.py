@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import sacrebleu
 
 from bertkd_fairseq import cli
+from bertkd_fairseq.cli import compare
 from tests.conftest import BERTKD, CHECKOUT, run_command
 
 DATA = CHECKOUT / "tests" / "data" / "compare"
@@ -219,3 +221,36 @@ def test_options_that_another_would_silence(capsys: pytest.CaptureFixture[str]) 
         "  1. `--keep-punctuation` can't be given with `--data-bin`, which tells it.\n"
         "  2. `--split` can't be given with `--reference`, which is one split.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        *(("ref.fr", "fr"), ("ref.fr.gz", "fr"), ("test.2016.de", "de"), ("a.en/ref", "")),
+        *(("ref.txt", ""), ("ref", ""), ("ref.gz", ""), ("ref.txt.gz", ""), ("ref.1", "")),
+    ],
+)
+def test_the_language_is_the_references_suffix(name: str, language: str) -> None:
+    assert compare.language_of(name) == language
+
+
+def test_a_gzipped_reference_is_in_the_same_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In French an apostrophe stays with the word before it: other rules, another score."""
+    text = "L'homme qui rit n'est pas l'ami d'un chien.\n" * 5
+    (tmp_path / "ref.fr").write_text(text, "utf-8")
+    (tmp_path / "ref.fr.gz").write_bytes(gzip.compress(text.encode()))
+    words = "l' homme qui rit n' est pas l' ami d' un chien ."
+    out = "".join(f"H-{i}\t-1.0\t{words}\n" for i in range(5))
+    (tmp_path / "out").write_text(out, "utf-8")
+    scores = []
+    for name in ("ref.fr", "ref.fr.gz"):
+        json_file = tmp_path / f"{name}.json"
+        command = ["compare", "--reference", str(tmp_path / name), "--lowercase"]
+        command += ["--system", f"a={tmp_path}/out", "--resamples", "9", "--trials", "9"]
+        assert cli.main([*command, "--json", str(json_file)]) == 0
+        scores.append(json.loads(json_file.read_text())["scores"])
+    capsys.readouterr()
+    assert scores[0] == scores[1]
+    assert scores[0]["a"]["bleu"]["score"] == pytest.approx(100)

@@ -63,34 +63,6 @@ def test_a_sentence_as_a_table(data_bin: Path, topk: Path) -> None:
     assert [line.split(" | ")[1] for line in alone] == [line.split(" | ")[1] for line in lines]
 
 
-def test_wrong_options(data_bin: Path, topk: Path) -> None:
-    done = run_command([*BERTKD, "inspect", topk, "--plot", "x.png"], check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: --plot needs --data-bin, to know the target tokens.\n",
-    )
-    done = run_command([*BERTKD, "inspect", topk, "--sentence", 0, "--json", "x"], check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: --sentence shows one sentence alone: leave out --plot and --json.\n",
-    )
-    student = ["--student", "plain=none.pt", "--student", "none.pt"]
-    done = run_command([*BERTKD, "inspect", topk, "--sentence", 0, *student], check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: 4 problems:\n"
-        "  1. `--student` must be NAME=CHECKPOINT, but is 'none.pt' instead.\n"
-        "  2. there is no checkpoint at none.pt. Train a student first.\n"
-        "  3. --sentence shows one sentence alone: leave out --student.\n"
-        "  4. --student needs --data-bin, to know the target tokens.\n",
-    )
-    done = run_command([*BERTKD, "inspect", topk, "--sentence", 600], check=False)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: `--sentence` must be from 0 to 599, but is 600 instead.\n",
-    )
-
-
 def test_a_damaged_store_is_found(tmp_path: Path, topk: Path) -> None:
     copy = Path(shutil.copytree(topk, tmp_path / "topk"))
     with open(copy / "logprobs.npy", "r+b") as file:

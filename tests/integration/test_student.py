@@ -7,12 +7,10 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from bertkd_fairseq.cli import inspect, main
-from bertkd_fairseq.data_bin import read_binarized
 from bertkd_fairseq.student_agreement import agreement_table
 from bertkd_fairseq.topk_store import TopKStore
 from tests.changed_bytes import changed_byte
@@ -20,7 +18,6 @@ from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import (
     COMMON,
     DISTILL,
-    EXACT,
     STUDENT,
     logged,
     torchrun,
@@ -222,26 +219,6 @@ def test_a_process_that_runs_out_of_batches_stays_in_step(
     assert (len(sizes), sum(sizes)) == (2, TopKStore.open(topk).meta["num_tokens"])
 
 
-def test_distillation_is_never_off_by_mistake(data_bin: Path, topk: Path) -> None:
-    options = (*STUDENT, "--max-update", 1, "--no-save")
-    plain = (*EXACT, "--task", "translation_bert_kd", "--criterion", "label_smoothed_cross_entropy")
-    done = run_command(
-        train_command(data_bin, *options, *plain, "--teacher-topk", topk), check=False
-    )
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
-        2,
-        "error: --teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
-        "Use that criterion, or leave the store out for a plain student.",
-    )
-    stock = ("--task", "translation", *DISTILL[-2:])
-    done = run_command(train_command(data_bin, *options, *stock), check=False)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
-        2,
-        "error: this criterion needs the teacher's rows in every training batch, but there are none. "
-        "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0.",
-    )
-
-
 def start(data_bin: Path | str, *options: object) -> tuple[int, str]:
     """Begin training and return exit code and the last message."""
     command = train_command(data_bin, *STUDENT, *DISTILL, "--max-update", 1, "--no-save", *options)
@@ -249,21 +226,6 @@ def start(data_bin: Path | str, *options: object) -> tuple[int, str]:
     assert "Traceback" not in done.stderr
     assert not logged(done.stdout)
     return done.returncode, done.stderr[done.stderr.index("error:") :]
-
-
-def test_a_missing_option_for_the_store_is_named(data_bin: Path) -> None:
-    assert start(data_bin) == (
-        2,
-        "error: --teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
-        "or set --kd-alpha 0 to train without a teacher.\n",
-    )
-
-
-def test_a_missing_store_is_named(tmp_path: Path, data_bin: Path) -> None:
-    assert start(data_bin, "--teacher-topk", tmp_path / "topk") == (
-        2,
-        f"error: there is no teacher store at {tmp_path}/topk (no meta.json). Make one with `bertkd dump-topk`.\n",
-    )
 
 
 def test_a_damaged_block_is_named(tmp_path: Path, data_bin: Path, topk: Path) -> None:
@@ -277,78 +239,8 @@ def test_a_damaged_block_is_named(tmp_path: Path, data_bin: Path, topk: Path) ->
         )
 
 
-def test_more_entries_than_stored_are_refused(data_bin: Path, topk: Path) -> None:
-    assert start(data_bin, "--teacher-topk", topk, "--kd-topk", 16) == (
-        2,
-        f"error: `--kd-topk` must be at most 4, what {topk} holds, but is 16 instead. "
-        "Lower it, or dump again with --topk 16.\n",
-    )
-
-
-def test_all_wrong_numbers_are_named_at_once(data_bin: Path, topk: Path) -> None:
-    assert start(data_bin, "--teacher-topk", topk, "--kd-alpha", 1.5, "--kd-temperature", 0) == (
-        2,
-        "error: 2 problems:\n"
-        "  1. `--kd-alpha` must be from 0 to 1, but is 1.5 instead.\n"
-        "  2. `--kd-temperature` must be above 0, but is 0.0 instead.\n",
-    )
-
-
-@pytest.fixture
-def other(tmp_path: Path, data_bin: Path) -> Path:
-    return Path(shutil.copytree(data_bin, tmp_path / "data-bin"))
-
-
-HINT = "Use the data-bin that the store was dumped for, or dump this one with `bertkd dump-topk`.\n"
-
-
-def test_a_store_of_another_split_is_refused(other: Path, topk: Path) -> None:
-    for end in ("bin", "idx"):  # the training split is the validation split now
-        for lang in ("src", "tgt"):
-            shutil.copy(
-                other / f"valid.src-tgt.{lang}.{end}", other / f"train.src-tgt.{lang}.{end}"
-            )
-    assert start(other, "--teacher-topk", topk, "--kd-topk", 9) == (
-        2,
-        "error: 2 problems:\n"
-        f"  1. `number of sentences of {other}` must be 600 as in {topk}, but is 60 instead. {HINT}"
-        f"  2. `--kd-topk` must be at most 4, what {topk} holds, but is 9 instead. "
-        "Lower it, or dump again with --topk 9.\n",
-    )
-
-
-def test_the_first_sentence_that_differs_is_named(other: Path, topk: Path) -> None:
-    # One id of the source of some sentence: lengths and dictionaries are as they were.
-    sizes, _ = read_binarized(other / "train.src-tgt.src")
-    file = other / "train.src-tgt.src.bin"
-    ids = np.fromfile(file, dtype=np.uint16)
-    ids[sizes[:17].sum()] ^= 1
-    ids.tofile(file)
-    assert start(other, "--teacher-topk", topk) == (
-        2,
-        f"error: sentence 17 of {other} isn't the one that {topk} was dumped for, nor are 0 others. {HINT}",
-    )
-
-
-def test_the_first_symbol_that_differs_is_named(other: Path, topk: Path) -> None:
-    for name in ("dict.src.txt", "dict.tgt.txt"):
-        lines = (other / name).read_text().splitlines()
-        lines[2], lines[3] = lines[3], lines[2]
-        (other / name).write_text("\n".join(lines) + "\n")
-    third, fourth = (line.split()[0] for line in lines[2:4])
-    assert start(other, "--teacher-topk", topk) == (
-        2,
-        f"error: `symbol 6 of {other}` must be {fourth!r} as in {topk}, but is {third!r} instead. {HINT}",
-    )
-
-
-def test_several_folders_take_a_store_each(tmp_path: Path, data_bin: Path, topk: Path) -> None:
+def test_several_folders_take_a_store_each(data_bin: Path, topk: Path) -> None:
     both = f"{data_bin}:{data_bin}"
-    code, message = start(both, "--teacher-topk", topk)
-    assert (code, message) == (
-        2,
-        "error: `--teacher-topk` must be as many stores as there are data folders (2), but is 1 instead.\n",
-    )
     options = (
         *STUDENT,
         *DISTILL,

@@ -124,9 +124,13 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     missing, text, other = tmp_path / "missing.pt", tmp_path / "cut.pt", tmp_path / "list.pt"
     text.write_bytes(good.read_bytes()[:1000])
     torch.save([1], other)
-    reading = "must be a checkpoint, but reading it gave: "
-    assert refused([good, missing]) == f"`{missing}` {reading}No such file or directory."
-    assert refused([good, text]).startswith(f"`{text}` {reading}PytorchStreamReader failed")
+    assert refused([good, missing]) == (
+        f"`{missing}` must be a checkpoint, but can't be read: No such file or directory."
+    )
+    assert refused([good, text]) == (
+        f"`{text}` must be a checkpoint, but is cut off, damaged or another kind of file. "
+        "Name one that fairseq-train or `bertkd average` wrote."
+    )
     assert refused([good, other]) == (
         f"`{other}` must be a checkpoint of fairseq, but is something else instead."
     )

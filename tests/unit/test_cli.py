@@ -103,6 +103,17 @@ def test_mistake_of_the_user_is_one_message(
     assert capsys.readouterr() == ("", "error: `text` is empty.\n")
 
 
+def test_a_path_that_cannot_be_read_is_one_message(
+    stub: types.ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.run = lambda args: Path("/nowhere/text").read_text()
+    assert cli.main(["stub"]) == 2
+    assert capsys.readouterr().err == (
+        "error: `/nowhere/text` can't be read or written: No such file or directory. "
+        "Check the path and its permissions.\n"
+    )
+
+
 def test_bug_keeps_its_traceback(stub: types.ModuleType) -> None:
     def run(args: argparse.Namespace) -> int:
         raise ValueError("a bug")

@@ -212,3 +212,8 @@ def test_a_schedule_of_nothing_is_refused() -> None:
         "--kd-alpha-end and --kd-alpha-updates have no meaning without --kd-alpha-schedule linear. "
         "Add it, or leave them out."
     )
+
+
+def test_a_task_of_ones_own_may_bring_rows() -> None:
+    """Only fairseq's are known to have none."""
+    assert make_criterion(kd_alpha=0.5).train().training

@@ -9,8 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bertkd_fairseq.data_bin import DATA_BIN, DataBin, read_binarized, read_lines, write_lines
+from bertkd_fairseq.data_bin import (
+    DATA_BIN,
+    DataBin,
+    binarized_splits,
+    check_split,
+    read_binarized,
+    read_lines,
+    write_lines,
+)
 from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.fingerprint import hash_file
 
 
 def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
@@ -113,7 +122,8 @@ def test_binarized_files_of_fairseq_are_read(tmp_path: Path, dtype: type) -> Non
     with pytest.raises(DataError) as caught:
         read_binarized(prefix)
     assert str(caught.value) == (
-        f"`{prefix}.idx` must be an index of fairseq's mmap format, but isn't."
+        f"`{prefix}.idx` must be an index of fairseq's mmap format, but is damaged or another kind "
+        "of file. Run `bertkd prepare` again."
     )
 
 
@@ -124,3 +134,31 @@ def test_a_folder_that_is_no_data_bin(tmp_path: Path, settings: str) -> None:
     assert DATA_BIN.files(tmp_path) is None
     (tmp_path / "bertkd.json").write_text(settings)
     assert DATA_BIN.files(tmp_path) is None
+
+
+def test_splits_are_found_by_their_index(tmp_path: Path) -> None:
+    for name in ("train.de-en.de.idx", "train.de-en.en.idx", "my.test.de-en.en.idx", "x.idx", "y"):
+        (tmp_path / name).touch()
+    assert binarized_splits(tmp_path) == ["my.test.de-en", "train.de-en"]
+    assert binarized_splits(tmp_path / "nowhere") == []
+
+
+def test_an_index_of_another_format_of_fairseqs_is_left_to_it(tmp_path: Path) -> None:
+    for lang in ("de", "en"):
+        (tmp_path / f"train.de-en.{lang}.idx").write_bytes(b"TNTIDX\0\0" + b"\0" * 40)
+    check_split(tmp_path, "train", ("en", "de"))
+
+
+def test_a_tokenizer_is_the_one_that_is_on_record(tmp_path: Path) -> None:
+    known = {"format": 1, "source_lang": "de", "target_lang": "en", "lowercase": True}
+    (tmp_path / "tokenizer").mkdir()
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.write_text("{}")
+    make_settings(tmp_path, **known)
+    assert DataBin.open(tmp_path).checked_tokenizer() == file  # before it was recorded
+    make_settings(tmp_path, **known, tokenizer={"sha256": hash_file(file)})
+    data_bin = DataBin.open(tmp_path)
+    assert data_bin.checked_tokenizer() == file
+    file.write_text("{ }")
+    with pytest.raises(DataError, match=r"must be the tokenizer that the text was cut with"):
+        data_bin.checked_tokenizer()

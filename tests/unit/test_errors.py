@@ -1,10 +1,6 @@
-"""The message grammar, and how a user's mistake ends a program."""
+"""The message grammar."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from torch._utils import ExceptionWrapper
@@ -17,11 +13,6 @@ from bertkd_fairseq.errors import (
     raise_all,
     report,
 )
-from tests.conftest import run_command
-
-
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    return run_command([sys.executable, "-c", code], check=False)
 
 
 def test_must_be_says_wanted_and_seen() -> None:
@@ -59,16 +50,6 @@ def test_report_prints_to_stderr_and_returns_2(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("", "error: `x` is empty.\n")
 
 
-def test_uncaught_mistake_of_the_user_is_one_message_and_exit_code_2() -> None:
-    done = run_python(
-        "from bertkd_fairseq import errors\n"
-        "errors.install_excepthook(); errors.install_excepthook()\n"
-        "raise errors.StoreError('`store` must be whole, but is torn instead.')\n"
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: `store` must be whole, but is torn instead.\n"
-
-
 def test_what_a_data_loader_worker_raised_is_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -81,54 +62,3 @@ def test_what_a_data_loader_worker_raised_is_one_message(
         raised.reraise()
     assert report(caught.value) == 2
     assert capsys.readouterr().err == "error: the store is torn.\n"
-
-
-def test_what_one_of_fairseqs_processes_raised_is_one_message() -> None:
-    """It arrives as the text of a traceback, here with that of a data-loader worker in it."""
-    text = (
-        "-- Process 1 terminated with the following error:\n"
-        "Traceback (most recent call last):\n"
-        "bertkd_fairseq.errors.StoreError: Caught StoreError in DataLoader worker process 0.\n"
-        "Original Traceback (most recent call last):\n"
-        "bertkd_fairseq.errors.StoreError: 2 problems:\n  1. torn\n  2. worn\n"
-    )
-    done = run_python(
-        "from bertkd_fairseq import errors; errors.install_excepthook()\n"
-        "class ProcessRaisedException(Exception): pass\n"
-        f"raise ProcessRaisedException({text!r})"
-    )
-    assert (done.returncode, done.stderr) == (2, "error: 2 problems:\n  1. torn\n  2. worn\n")
-
-
-def test_a_mistake_in_a_distributed_training_is_heard(tmp_path: Path) -> None:
-    """torch takes stderr away from the hook that was there before its own."""
-    done = run_python(
-        "from torch import distributed\n"
-        "from bertkd_fairseq import errors; errors.install_excepthook()\n"
-        f"store = distributed.FileStore({str(tmp_path / 'rendezvous')!r}, 1)\n"
-        "distributed.init_process_group('gloo', store=store, rank=0, world_size=1)\n"
-        "raise errors.StoreError('the store is torn.')\n"
-    )
-    assert done.returncode == 2
-    assert done.stderr.endswith("error: the store is torn.\n")
-    assert "Traceback" not in done.stderr
-
-
-def test_any_other_exception_keeps_its_traceback() -> None:
-    done = run_python(
-        "from bertkd_fairseq import errors; errors.install_excepthook(); raise ValueError('a bug')"
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback (most recent call last):")
-    assert done.stderr.endswith("ValueError: a bug\n")
-
-
-def test_installing_twice_keeps_one_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertkd_fairseq import errors
-
-    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    errors.install_excepthook()
-    once = sys.excepthook
-    errors.install_excepthook()
-    assert once is not sys.__excepthook__
-    assert sys.excepthook is once

@@ -220,3 +220,19 @@ def test_damaged_archive_is_refused(
     message = str(caught.value)
     assert message.startswith(f"`{path}` must be a whole .tgz archive, but reading it gave: ")
     assert HOW[how] in message and message.endswith(". Get it again.")
+
+
+def test_a_changed_byte_never_gives_other_text(archive: tuple[Path, dict], tmp_path: Path) -> None:
+    """The archive has checksums of its own; there is no need to know that of the released file."""
+    whole = archive[0].read_bytes()
+    wanted = read_archive(archive[0])
+    path = tmp_path / "changed.tgz"
+    refused = 0
+    positions = range(0, len(whole), len(whole) // 60)
+    for position in positions:
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        try:
+            assert read_archive(path) == wanted
+        except DataError:
+            refused += 1
+    assert refused >= len(positions) - 2  # name and time of packing have none

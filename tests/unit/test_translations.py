@@ -23,8 +23,10 @@ def detokenize(lines: list[str]) -> list[str]:
     return [RAW[WORDS.index(line)] for line in lines]
 
 
-def read(path: Path, count: int = 3) -> tuple[str, list[str], list[str]]:
-    run = read_run(path, count, tokenize=tokenize, detokenize=detokenize)
+def read(
+    path: Path, count: int = 3, reference: list[str] | None = None
+) -> tuple[str, list[str], list[str]]:
+    run = read_run(path, count, tokenize=tokenize, detokenize=detokenize, reference=reference)
     return run.format, run.text, run.tokenized
 
 
@@ -66,9 +68,9 @@ def test_empty_hypothesis_counts_as_one(tmp_path: Path) -> None:
     assert run.text == run.tokenized == [""]
 
 
-def message(path: Path, count: int) -> str:
+def message(path: Path, count: int, reference: list[str] | None = None) -> str:
     with pytest.raises(DataError) as caught:
-        read(path, count)
+        read(path, count, reference)
     return str(caught.value).replace(str(path), "OUT")
 
 
@@ -101,3 +103,36 @@ def test_text_of_another_length(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a\nb\n")
     wanted = "`OUT` must have 3 lines, one for each reference, but has 2 instead."
     assert message(tmp_path / "out", 3) == wanted
+
+
+def with_targets(path: Path, targets: list[str]) -> Path:
+    generated(path, None)
+    lines = path.read_text("utf-8").splitlines()
+    told = {f"T-{i}\t": f"T-{i}\t{text}" for i, text in enumerate(targets)}
+    named = [told.get(line.partition("\t")[0] + "\t", line) for line in lines]
+    path.write_text("\n".join(named), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        SEGMENTED,
+        ["a man , al@@ one .", "two dog@@ s run .", "it &apos;s a t-shirt !"],  # BPE, lowercased
+        ["▁A ▁man , ▁alone .", "▁Two ▁dogs ▁run .", "▁It ' s ▁a ▁T - shirt !"],
+        [SEGMENTED[0], SEGMENTED[1], "It 's a <<unk>> !"],
+    ],
+)
+def test_targets_of_the_same_sentences_however_they_were_cut(
+    tmp_path: Path, targets: list[str]
+) -> None:
+    path = with_targets(tmp_path / "out", targets)
+    assert read(path, 3, RAW) == ("fairseq-generate", RAW, WORDS)
+
+
+def test_translations_of_another_split_of_the_same_size(tmp_path: Path) -> None:
+    path = with_targets(tmp_path / "out", [SEGMENTED[0], "Other words .", "And more ."])
+    assert message(path, 3, RAW) == (
+        "`OUT` must be translations of this reference, but its T- lines agree with 1 of 3 sentences. "
+        "Decode this split (--gen-subset), or compare with the other's reference."
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.vocabulary import build_teacher_vocabulary, dictionary_hash
+from bertkd_fairseq.vocabulary import build_teacher_vocabulary, dictionary_hash, first_difference
 
 PIECES = ["[PAD]", "unused", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "haus", "##es", "unused2"]
 PIECE_IDS = {piece: index for index, piece in enumerate(PIECES)}
@@ -53,3 +53,18 @@ def test_the_hash_depends_on_symbols_and_order() -> None:
     }
     assert len(hashes) == 4
     assert dictionary_hash(["a", "b"]) == dictionary_hash(["a", "b"])
+
+
+def test_pieces_in_use_are_named() -> None:
+    vocabulary = build()
+    assert list(vocabulary.pieces) == [PIECES[row] for row in vocabulary.rows]
+    assert vocabulary.num_pieces == len(PIECES)
+
+
+def test_another_tokenizer_is_known_by_the_ids_of_the_pieces_in_use() -> None:
+    vocabulary = build()
+    assert first_difference(vocabulary, PIECE_IDS) is None
+    more = {**PIECE_IDS, "unused": 99, "new": 100}
+    assert first_difference(vocabulary, more) is None
+    assert first_difference(vocabulary, {**PIECE_IDS, "haus": 7, "##es": 6}) == ("haus", 6, 7)
+    assert first_difference(vocabulary, {"[PAD]": 0}) == ("[UNK]", 2, None)

@@ -1,0 +1,112 @@
+"""What people do to files by mistake and no line of shell can: each function spoils something in a folder.
+
+What a function returns is kept until the command has ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models
+
+from bertkd_fairseq.data_bin import read_binarized, read_lines, write_lines
+
+
+def make_tokenizer_bpe(folder: Path) -> None:
+    """Give BERT's folder a tokenizer that isn't WordPiece."""
+    Tokenizer(models.BPE({"a": 0}, [])).save(str(folder / "bert" / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "bert" / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def shuffle_tokenizer_of_bert(folder: Path) -> None:
+    """Another BERT's tokenizer: as many pieces, other ids."""
+    _reverse_ids(folder / "bert" / "tokenizer.json")
+
+
+def shuffle_tokenizer_of_data_bin(folder: Path) -> None:
+    """As if the data-bin's tokenizer had been exchanged."""
+    _reverse_ids(folder / "data-bin" / "tokenizer" / "tokenizer.json")
+
+
+def _reverse_ids(file: Path) -> None:
+    tokenizer = json.loads(file.read_text("utf-8"))
+    ids = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    pieces = [piece for piece in ids if piece not in special]
+    reverse = dict(zip(pieces, [ids[piece] for piece in reversed(pieces)], strict=True))
+    tokenizer["model"]["vocab"] = {**ids, **reverse}
+    file.write_text(json.dumps(tokenizer), "utf-8")
+
+
+def shrink_bert(folder: Path) -> None:
+    """A BERT of 200 pieces instead of 400, without a tokenizer that would tell."""
+    from safetensors.torch import load_file, save_file
+
+    config = json.loads((folder / "bert" / "config.json").read_text())
+    weights = load_file(folder / "bert" / "model.safetensors")
+    size = config["vocab_size"]
+    cut = {k: v[:200].contiguous() if v.shape[0] == size else v for k, v in weights.items()}
+    save_file(cut, folder / "bert" / "model.safetensors", metadata={"format": "pt"})
+    config["vocab_size"] = 200
+    (folder / "bert" / "config.json").write_text(json.dumps(config))
+
+
+def save_other_checkpoint(folder: Path) -> None:
+    """Write other.pt as some other program might."""
+    torch.save({"weights": torch.ones(2)}, folder / "other.pt")
+
+
+def swap_sentences(folder: Path) -> None:
+    """The same training pairs in another order: the fourth and the sixth change places."""
+    for lang in ("src", "tgt"):
+        prefix = folder / "data-bin" / f"train.src-tgt.{lang}"
+        sizes, tokens = read_binarized(prefix)
+        sentences = np.split(tokens, np.cumsum(sizes)[:-1])
+        sentences[3], sentences[5] = sentences[5], sentences[3]
+        _write_binarized(prefix, sentences)
+
+
+def change_a_source(folder: Path) -> None:
+    """Another symbol in the source of sentence 17: lengths and dictionaries stay."""
+    prefix = folder / "data-bin" / "train.src-tgt.src"
+    sizes, tokens = read_binarized(prefix)
+    tokens[sizes[:17].sum()] ^= 1
+    tokens.tofile(f"{prefix}.bin")
+
+
+def _write_binarized(prefix: Path, sentences: list[np.ndarray]) -> None:
+    from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+    builder = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=sentences[0].dtype.type)
+    for sentence in sentences:
+        builder.add_item(torch.from_numpy(sentence.astype(np.int64)))
+    builder.finalize(f"{prefix}.idx")
+
+
+def write_output_of_another_split(folder: Path) -> None:
+    """Write other.out: as many translations as the test split has sentences, but of others."""
+    targets = reversed(read_lines(folder / "data-bin" / "tokenized" / "test.tgt"))
+    lines = [(f"T-{i}\t{line}", f"H-{i}\t-1.0\t{line}") for i, line in enumerate(targets)]
+    write_lines(folder / "other.out", [line for pair in lines for line in pair])
+
+
+class Held:
+    """A folder that another process is writing into, until this goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def hold_save_dir(folder: Path) -> object:
+    """Be another training that writes into the folder ``save``."""
+    return Held(folder / "save")

@@ -1,0 +1,50 @@
+"""The device of ``bertkd dump-topk``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+import torch
+
+from bertkd_fairseq.cli.dump_topk import _device
+from bertkd_fairseq.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("given", "rank", "taken"),
+    [
+        (None, None, "cuda:0"),
+        (None, "1", "cuda:1"),
+        ("cuda", None, "cuda:0"),
+        ("cuda", "1", "cuda:1"),  # under torchrun every process has one of its own
+        ("cuda:0", "1", "cuda:0"),
+        ("cpu", "1", "cpu"),
+    ],
+)
+def test_with_gpus(
+    given: str | None, rank: str | None, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda size, device: None)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert _device(Namespace(device=given)) == torch.device(taken)
+
+
+def test_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _device(Namespace(device=None)) == torch.device("cpu")
+
+
+def test_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(size: int, device: torch.device) -> None:
+        raise RuntimeError("CUDA error: invalid device ordinal\nCompile with")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(ConfigurationError) as caught:
+        _device(Namespace(device="cuda:7"))
+    assert str(caught.value) == (
+        "--device cuda:7 can't be used here: CUDA error: invalid device ordinal."
+    )
