@@ -144,6 +144,19 @@ def remove_own(folder: Path, patterns: Sequence[str], command: str) -> None:
             raise_all(foreign_problems(folder, patterns, command))
 
 
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    # Of a lock, a forked process has a share: data-loader workers would keep it when their training was killed.
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def only_process(folder: str | os.PathLike[str], command: str) -> Iterator[None]:
     """Keep ``folder`` for this process while the context lasts, however the process ends.
@@ -155,6 +168,7 @@ def only_process(folder: str | os.PathLike[str], command: str) -> Iterator[None]
     import fcntl  # not on Windows, where all but this works
 
     opened = os.open(folder, os.O_RDONLY)
+    _held.add(opened)
     try:
         with suppress(OSError):
             try:
@@ -165,7 +179,9 @@ def only_process(folder: str | os.PathLike[str], command: str) -> Iterator[None]
                 ) from None
         yield
     finally:
-        os.close(opened)
+        if opened in _held:  # not in a process forked meanwhile
+            _held.discard(opened)
+            os.close(opened)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ and fairseq's command lines are imported by the child alone: their imports have 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import json
@@ -135,6 +136,7 @@ def _child(order: dict[str, Any]) -> None:
         if order["limit"] is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order["limit"], order["limit"]))
         code = _run(order["argv"])
+        atexit._run_exitfuncs()
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:

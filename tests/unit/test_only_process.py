@@ -14,10 +14,15 @@ from bertkd_fairseq.errors import ConfigurationError
 from bertkd_fairseq.files import only_process
 from tests.conftest import command_environment
 
+# Its own forked process, as of a data loader, outlives it for a moment.
 HOLD = """
-import sys
+import os, sys, time
 from bertkd_fairseq.files import only_process
 with only_process(sys.argv[1], "bertkd demo"):
+    if os.fork() == 0:
+        os.close(1)
+        time.sleep(20)
+        os._exit(0)
     print("held", flush=True)
     sys.stdin.read()
 """
