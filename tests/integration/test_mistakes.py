@@ -137,6 +137,7 @@ def test_commands_without_a_mistake_succeed(
     """So that what the rows add is what they fail by."""
     folder = shutil.copytree(workplace, tmp_path / "here", symlinks=True)
     other = {"TEACHER": ["--save-dir", "teacher"], "DUMP": ["--dest", "store"]}
+    other["HYDRA"] = ["checkpoint.save_dir=hydra"]
     for name in COMMANDS:
         done = commands.run([*argv_of(name), *other.get(name, ())], cwd=folder, input="a b c\n")
         assert done.returncode == 0, (name, done.stderr[-3000:])
