@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from bertkd_fairseq.errors import must_be
+
+log = logging.getLogger(__name__)
 
 
 def name_problems(option: str, name: str | None) -> list[str]:
@@ -19,6 +22,14 @@ def name_problems(option: str, name: str | None) -> list[str]:
     else:
         return []
     return [must_be(option, "a folder or a hub name", seen)]
+
+
+def announce(name: str) -> None:
+    """Say that ``name`` is looked for on the hub, unless it is a folder: without a network that takes a while."""
+    if not Path(name).is_dir():
+        log.info("looking for %s on the model hub and in its cache", name)
+        # Each try is logged twice otherwise.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def loading_problem(option: str, name: str, files: str, error: Exception) -> str:

@@ -39,7 +39,7 @@ from bertkd_fairseq.data_bin import (
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.files import dest_problems, new_folder
 from bertkd_fairseq.fingerprint import hash_file
-from bertkd_fairseq.hub import loading_problem, name_problems
+from bertkd_fairseq.hub import announce, loading_problem, name_problems
 from bertkd_fairseq.moses import CleaningRules, tokenize_lines, without_control_characters
 from bertkd_fairseq.segment import WordPieceSegmenter
 from bertkd_fairseq.vocabulary import check_special_pieces
@@ -172,10 +172,7 @@ def load_tokenizer(name: str) -> Any:
     if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
         wanted = f"a folder with {' or '.join(_TOKENIZER_FILES)}"
         raise DataError(must_be("--tokenizer", wanted, f"{name} without one"))
-    if not folder.is_dir():
-        log.info("looking for the tokenizer %s on the model hub and in its cache", name)
-        # Without network it retries for half a minute and logs each try twice.
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    announce(name)
     from bertkd_fairseq import compat
 
     compat.apply()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bertkd_fairseq import compat
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
-from bertkd_fairseq.hub import loading_problem, name_problems
+from bertkd_fairseq.hub import announce, loading_problem, name_problems
 from bertkd_fairseq.last_layer import last_layer_at
 from bertkd_fairseq.vocabulary import (
     SPECIAL_PIECES,
@@ -204,6 +204,7 @@ def _pretrained_bert(name: str, cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM"
     compat.apply()
     from transformers import AutoConfig, AutoModelForMaskedLM
 
+    announce(name)
     try:
         config = AutoConfig.from_pretrained(name)
     except Exception as error:  # OSError, ValueError, and whatever a damaged file leads to

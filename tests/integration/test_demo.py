@@ -84,5 +84,5 @@ def test_failing_stage_shows_the_end_of_its_log(folder: Path) -> None:
     done = run_command(DEMO, cwd=folder, check=False)
     assert done.returncode == 2
     message = done.stderr[done.stderr.index("error: ") :]
-    assert message.startswith("error: stage teacher failed with exit code 1. The end of ")
-    assert "Dataset not found: train" in message
+    assert message.startswith("error: stage teacher failed with exit code 2. The end of ")
+    assert "must hold a split 'train' of src and tgt" in message

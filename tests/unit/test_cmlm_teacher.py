@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,10 @@ from bertkd_fairseq import compat
 compat.apply()
 from transformers import BertConfig, BertForMaskedLM  # noqa: E402
 
+from bertkd_fairseq.errors import ConfigurationError  # noqa: E402
+from bertkd_fairseq.models import bert_cmlm_teacher  # noqa: E402
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher  # noqa: E402
+from bertkd_fairseq.vocabulary import TeacherVocabulary  # noqa: E402
 
 SYMBOLS, MASK, PAD = 30, 29, BertCMLMTeacher.padding_idx
 
@@ -63,3 +67,47 @@ def test_a_checkpoint_with_all_layers_in_one_list_loads() -> None:
     other.load_state_dict(before)
     for key, value in other.state_dict().items():
         assert torch.equal(value, now[key]), key
+
+
+def make_vocabulary(num_pieces: int) -> TeacherVocabulary:
+    """One in which every piece is in use."""
+    rows = np.arange(num_pieces)
+    never = np.zeros(num_pieces, dtype=bool)
+    pieces = tuple(f"piece{row}" for row in rows)
+    return TeacherVocabulary(rows, rows, never, 0, pieces, num_pieces)
+
+
+@pytest.mark.parametrize(
+    ("num_pieces", "fits"), [(SYMBOLS, True), (SYMBOLS - 8, True), (SYMBOLS + 1, False)]
+)
+def test_without_a_tokenizer_the_size_has_to_fit(
+    num_pieces: int, fits: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some models pad their embeddings; fewer than pieces there can't be."""
+    monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: None)
+    check = bert_cmlm_teacher._check_same_tokenizer
+    if fits:
+        check(make_bert(), make_vocabulary(num_pieces), "bert")
+        assert caplog.messages == [
+            "bert has no tokenizer: only its size could be compared with the data-bin's"
+        ]
+    else:
+        with pytest.raises(ConfigurationError, match=r"but is bert with 30 embeddings instead\."):
+            check(make_bert(), make_vocabulary(num_pieces), "bert")
+
+
+def test_more_embeddings_than_padding_are_another_berts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: None)
+    monkeypatch.setattr(bert_cmlm_teacher, "_LARGEST_PADDING", 8)
+    with pytest.raises(ConfigurationError, match=r"must be a BERT with the 22 pieces"):
+        bert_cmlm_teacher._check_same_tokenizer(make_bert(), make_vocabulary(22), "bert")
+
+
+def test_a_tokenizer_tells_more_than_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = make_vocabulary(22)
+    ids = {piece: row for row, piece in enumerate(vocabulary.pieces)}
+    monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: ids)
+    bert_cmlm_teacher._check_same_tokenizer(make_bert(), vocabulary, "bert")
+    ids["piece7"], ids["piece9"] = 9, 7
+    with pytest.raises(ConfigurationError, match=r"whose piece 'piece7' has id 7, but is bert, "):
+        bert_cmlm_teacher._check_same_tokenizer(make_bert(), vocabulary, "bert")
