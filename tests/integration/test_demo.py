@@ -62,6 +62,8 @@ def test_demo_ends_with_its_tables(folder: Path) -> None:
     results = json.loads((folder / "demo" / "demo.json").read_text())
     assert set(results["scores"]["scores"]) == {"plain", "distilled"}
     assert results["dump"]["bytes_per_token"] < 40
+    slow_half = os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
+    assert results["precision"] in (("fp32",) if slow_half else ("fp32", "bf16"))
     assert (folder / "demo" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "demo" / "compare.html").read_text().endswith("</html>\n")
     first = (folder / "demo" / "logs" / "dump.log").read_text().splitlines()[0]
