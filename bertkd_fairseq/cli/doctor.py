@@ -29,7 +29,7 @@ from bertkd_fairseq.errors import raise_all
 EXAMPLE = "bertkd doctor --json doctor.json"
 
 OK, NOTE, BROKEN = "ok", "note", "BROKEN"
-MINIMUM_PYTHON = (3, 10)
+PYTHONS = ((3, 10), (3, 13))  # first and last
 MINIMUM_TORCH = (2, 6)
 TASKS = ("bert_cmlm", "translation_bert_kd")
 FAIRSEQ_DISTRIBUTIONS = ("fairseq", "fairseq-fixed")
@@ -136,14 +136,17 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-REINSTALL = "run `make install` in a checkout, or `pip install . -c constraints.txt`"
+REINSTALL = (
+    "run `make install` in a checkout, or "
+    "`PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt pip install .`"
+)
 
 
 def check_python() -> Finding:
     """Python is new enough."""
     seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info[:2] < MINIMUM_PYTHON:
-        return Finding(BROKEN, seen, "install Python 3.10 or newer")
+    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+        return Finding(BROKEN, seen, "install Python 3.10 to 3.13")
     return Finding(OK, seen)
 
 
