@@ -23,11 +23,11 @@ demo: install
 
 # Two files at a time, one thread each: commands in subprocesses are most of the tests.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 # The demo and the trainings as on a CPU without bfloat16, which these two variables make of any: half precision is slow.
 test-without-bfloat16: install
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile \
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/integration/test_demo.py tests/integration/test_teacher.py tests/integration/test_student.py
 
 lint: install

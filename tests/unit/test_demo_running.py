@@ -18,6 +18,8 @@ from bertkd_fairseq.demo.running import Record, StageError, run_stage
 from bertkd_fairseq.demo.stages import Stage
 from bertkd_fairseq.interrupts import terminated_as_interrupted
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 COUNT = """
 import sys, time
 with open("result", "a") as file:

@@ -11,6 +11,8 @@ from bertkd_fairseq import cli
 from bertkd_fairseq.cli import user_dir
 from bertkd_fairseq.interrupts import terminated_as_interrupted
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
