@@ -29,11 +29,11 @@ from measuring import CLOCKS, write_json
 
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.fingerprint import hash_file
+from bertkd_fairseq.topk_rows import TopKRows
 from bertkd_fairseq.topk_store import (
     FORMAT,
     FORMAT_VERSION,
     ROW_ARRAYS,
-    TopKRows,
     TopKStore,
     block_checksum,
     bytes_per_token,

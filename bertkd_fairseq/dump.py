@@ -13,7 +13,7 @@ from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.masking import rotating_masks
 from bertkd_fairseq.precision import dtype_of
 from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
-from bertkd_fairseq.topk_store import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows
 
 _NO_DRAWS = np.zeros((0, 0))
 

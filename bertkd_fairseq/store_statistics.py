@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.calibration import Calibration
-from bertkd_fairseq.topk_store import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 PERCENTILES = (5, 25, 50, 75, 95)

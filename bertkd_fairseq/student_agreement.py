@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.topk_store import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows
 
 #: What the reference token is to the teacher: its first guess, another of its top K, none of these; EOS apart.
 GROUPS = ("first", "later", "outside", "eos")

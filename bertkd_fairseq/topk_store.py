@@ -27,7 +27,6 @@ import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ import numpy as np
 
 from bertkd_fairseq.errors import StoreError, must_be
 from bertkd_fairseq.fingerprint import hash_file
+from bertkd_fairseq.topk_rows import TopKRows
 
 FORMAT = "bertkd-topk"
 FORMAT_VERSION = 1
@@ -61,38 +61,6 @@ _REQUIRED = (
 )
 
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
-
-
-@dataclass(frozen=True)
-class TopKRows:
-    """The teacher's answer for some target tokens: (tokens, K), (tokens, K) and (tokens,)."""
-
-    ids: np.ndarray
-    logprobs: np.ndarray
-    log_tail: np.ndarray
-
-    @classmethod
-    def without_teacher(cls, num_tokens: int, k: int) -> TopKRows:
-        """Return rows that say: the teacher was not asked."""
-        return cls(
-            ids=np.zeros((num_tokens, k), dtype=np.int64),
-            logprobs=np.full((num_tokens, k), -np.inf, dtype=np.float16),
-            log_tail=np.zeros(num_tokens, dtype=np.float16),
-        )
-
-    def first(self, k: int) -> TopKRows:
-        """Return the first ``k`` entries of every row; the mass of the others joins the tail, in float32."""
-        if k == self.ids.shape[1]:
-            return self
-        outside = [self.logprobs[:, k:], self.log_tail[:, None]]
-        log_tail = np.logaddexp.reduce(np.concatenate(outside, axis=1).astype(np.float32), axis=1)
-        return TopKRows(self.ids[:, :k], self.logprobs[:, :k], log_tail)
-
-    def put(self, where: np.ndarray, other: TopKRows) -> None:
-        """Write ``other``'s rows at the positions ``where`` (n,) of this one."""
-        self.ids[where] = other.ids
-        self.logprobs[where] = other.logprobs
-        self.log_tail[where] = other.log_tail
 
 
 def store_layout(num_tokens: int, num_sentences: int, k: int, num_symbols: int) -> Layout:

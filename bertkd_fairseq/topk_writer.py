@@ -40,6 +40,7 @@ from bertkd_fairseq.store_folder import (
     store_problems,
     wait_until_begun,
 )
+from bertkd_fairseq.topk_rows import TopKRows
 from bertkd_fairseq.topk_store import (
     CHECKSUM_FILE,
     FORMAT,
@@ -47,7 +48,6 @@ from bertkd_fairseq.topk_store import (
     META_FILE,
     ROW_ARRAYS,
     SYMBOLS_FILE,
-    TopKRows,
     TopKStore,
     block_checksum,
     block_rows,

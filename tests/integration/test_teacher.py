@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from bertkd_fairseq.topk_store import TopKRows, TopKStore
+from bertkd_fairseq.topk_rows import TopKRows
+from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import command_environment, run_command
 from tests.integration.conftest import (
     DISTILL,

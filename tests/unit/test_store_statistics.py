@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.store_statistics import TEMPERATURES, StoreStatistics
-from bertkd_fairseq.topk_store import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows
 
 EOS = 2
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertkd_fairseq.student_agreement import Answers, StudentAgreement, agreement_table
-from bertkd_fairseq.topk_store import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows
 
 EOS, K, SYMBOLS = 2, 3, 12
 

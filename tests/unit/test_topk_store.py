@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertkd_fairseq.errors import ConfigurationError, StoreError
-from bertkd_fairseq.topk_store import TopKRows, TopKStore, bytes_per_token
+from bertkd_fairseq.topk_rows import TopKRows
+from bertkd_fairseq.topk_store import TopKStore, bytes_per_token
 from bertkd_fairseq.topk_writer import TopKStoreWriter
 
 SIZES = np.array([3, 1, 4, 1, 5, 9, 2])

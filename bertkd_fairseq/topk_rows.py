@@ -1,0 +1,39 @@
+"""Rows of a teacher store in memory: one per target token, its K entries and what is outside of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TopKRows:
+    """The teacher's answer for some target tokens: (tokens, K), (tokens, K) and (tokens,)."""
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    log_tail: np.ndarray
+
+    @classmethod
+    def without_teacher(cls, num_tokens: int, k: int) -> TopKRows:
+        """Return rows that say: the teacher was not asked."""
+        return cls(
+            ids=np.zeros((num_tokens, k), dtype=np.int64),
+            logprobs=np.full((num_tokens, k), -np.inf, dtype=np.float16),
+            log_tail=np.zeros(num_tokens, dtype=np.float16),
+        )
+
+    def first(self, k: int) -> TopKRows:
+        """Return the first ``k`` entries of every row; the mass of the others joins the tail, in float32."""
+        if k == self.ids.shape[1]:
+            return self
+        outside = [self.logprobs[:, k:], self.log_tail[:, None]]
+        log_tail = np.logaddexp.reduce(np.concatenate(outside, axis=1).astype(np.float32), axis=1)
+        return TopKRows(self.ids[:, :k], self.logprobs[:, :k], log_tail)
+
+    def put(self, where: np.ndarray, other: TopKRows) -> None:
+        """Write ``other``'s rows at the positions ``where`` (n,) of this one."""
+        self.ids[where] = other.ids
+        self.logprobs[where] = other.logprobs
+        self.log_tail[where] = other.log_tail
