@@ -42,7 +42,7 @@ from bertkd_fairseq.tasks.translation_bert_kd import (  # noqa: E402
     TranslationBertKDConfig,
     TranslationBertKDTask,
 )
-from bertkd_fairseq.topk_rows import TopKRows
+from bertkd_fairseq.topk_rows import TopKRows  # noqa: E402
 from bertkd_fairseq.topk_store import FILES, TopKStore  # noqa: E402
 from bertkd_fairseq.topk_writer import TopKStoreWriter  # noqa: E402
 from tests.conftest import run_command  # noqa: E402
