@@ -134,7 +134,7 @@ def _training(dest: Path, name: str, purpose: str, updates: int, argv: list[str]
 
 def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> list[str]:
     """Return what all trainings share."""
-    every = str(max(1, updates // 5))
+    every = str(max(2, updates // 5))
     return [
         sys.executable, "-m", "fairseq_cli.train", str(dest / "data-bin"),
         "--user-dir", str(PACKAGE), "--save-dir", str(dest / name), "--seed", str(seed),
