@@ -20,10 +20,10 @@ import os, sys, time
 from bertkd_fairseq.files import only_process
 with only_process(sys.argv[1], "bertkd demo"):
     if os.fork() == 0:
+        print("held", flush=True)
         os.close(1)
         time.sleep(20)
         os._exit(0)
-    print("held", flush=True)
     sys.stdin.read()
 """
 
