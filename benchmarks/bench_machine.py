@@ -1,11 +1,11 @@
 """Precision x threads x load: what a student's update, a teacher's and the dump take on this machine.
 
-    python benchmarks/bench_machine.py DATA_BIN TEACHER.pt TOPK
+    python benchmarks/bench_machine.py DATA_BIN TEACHER.pt TOPK --bert BERT
 
 Every cell is a process of its own, since threads read their settings when they start: one thread; all processors as
 OpenMP has them wait by itself; all with the settings that bertkd gives (bertkd_fairseq/threads.py). Busy: beside as
 many processes that compute as there are processors. Milliseconds are medians; a ratio is to one thread in float32
-under the same load.
+(or the first of `--precisions`) under the same load.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--bert", required=True, help="what the teacher starts from")
     parser.add_argument("--seconds", type=float, default=6.0, help="a cell, beside loading")
     parser.add_argument("--work", nargs="+", choices=WORK, default=WORK)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)
@@ -126,11 +127,11 @@ def main() -> None:
         rows: dict[str, dict[str, float]] = {}
         for load, processes in (("quiet", 0), ("busy", threads.available_processors())):
             with busy(processes):
-                for precision in PRECISIONS:
+                for precision in args.precisions:
                     for way in WAYS:
                         row = rows.setdefault(f"{precision}, {way}", {})
                         row[load] = cell_seconds(work, precision, way, argv)
-        base = rows["fp32, one thread"]
+        base = rows[f"{args.precisions[0]}, one thread"]
         for name, row in rows.items():
             precision, way = name.split(", ", 1)
             cells = "".join(f"{1000 * row[x]:>10.0f}{row[x] / base[x]:>7.2f}" for x in row)
