@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     job = _load(args)
     job.settings = replace(job.settings, precision=_precision(args, device.type))
     if args.dry_run:
-        _print(_estimate(job, device, args), args)
+        _print(_estimate(job, device, args, loading=time.monotonic() - start), args)
         return 0
     if args.force:
         remove_store(args.dest)
@@ -289,15 +289,17 @@ def _run_all(fill: Callable[[int], None], blocks: list[int], at_once: int) -> No
             raise
 
 
-def _estimate(job: DumpJob, device: torch.device, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the dump would take, its speed measured on sentences from all over the split."""
+def _estimate(
+    job: DumpJob, device: torch.device, args: argparse.Namespace, *, loading: float
+) -> dict[str, Any]:
+    """Return what the dump would take beside ``loading`` seconds, its speed measured all over the split."""
     from bertkd_fairseq import dump_estimate
 
     count = min(dump_estimate.SENTENCES, len(job.target_sizes))
     sample = np.linspace(0, len(job.target_sizes) - 1, count).astype(int)
     rate = dump_estimate.measure_rate(job.dump(device), sample.tolist())
     tokens = int(job.target_sizes.sum())
-    seconds = round(tokens / rate.tokens_per_second / args.num_shards)
+    seconds = round(loading + tokens / rate.tokens_per_second / args.num_shards)
     if rate.rough:
         log.warning("the estimate is rough: batches of this size are too slow here to try several")
     return {
