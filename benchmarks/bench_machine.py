@@ -24,7 +24,7 @@ from pathlib import Path
 
 from measuring import write_json
 
-from bertkd_fairseq import threads
+from bertkd_fairseq.process import threads
 
 WORK = ("student", "teacher", "dump")
 PRECISIONS = ("fp32", "bf16")
@@ -47,7 +47,7 @@ def step_of(work: str, precision: str, args: argparse.Namespace) -> Callable[[],
     if work == "dump":
         import torch
 
-        from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
+        from bertkd_fairseq.dump.job import DumpJob, DumpSettings
 
         settings = DumpSettings("train", 8, 7, precision, 2048, True)
         job = DumpJob(str(args.teacher), str(args.data_bin), settings)

@@ -28,18 +28,18 @@ from fairseq.data import Dictionary, LanguagePairDataset
 from measuring import CLOCKS, write_json
 
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
-from bertkd_fairseq.fingerprint import hash_file
-from bertkd_fairseq.topk_rows import TopKRows
-from bertkd_fairseq.topk_store import (
+from bertkd_fairseq.dump.writer import TopKStoreWriter
+from bertkd_fairseq.files import hash_file
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.layout import (
     FORMAT,
     FORMAT_VERSION,
     ROW_ARRAYS,
-    TopKStore,
     block_checksum,
     bytes_per_token,
     store_layout,
 )
-from bertkd_fairseq.topk_writer import TopKStoreWriter
+from bertkd_fairseq.topk_store.rows import TopKRows
 
 K = 8
 SYMBOLS = 32_000

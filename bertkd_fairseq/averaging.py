@@ -90,8 +90,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     :raises CheckpointError: if it can't be read, or holds no parameters.
     """
-    compat.apply()
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = compat.load_safely(path, map_location="cpu")
     model = state.get("model") if isinstance(state, dict) else None
     if not isinstance(model, Mapping) or not all(isinstance(v, Tensor) for v in model.values()):
         raise CheckpointError(must_be(str(path), "a checkpoint of fairseq", "something else"))

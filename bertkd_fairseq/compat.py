@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bertkd_fairseq import excepthook
 from bertkd_fairseq.errors import CheckpointError, must_be
 
 log = logging.getLogger(__name__)
@@ -30,8 +29,6 @@ log = logging.getLogger(__name__)
 
 def apply() -> None:
     """Apply every patch that this environment needs; calling it again changes nothing."""
-    excepthook.install()
-    excepthook.install_for_hydra()
     allow_fairseq_classes()
     keep_fairseq_loads_safe()
     hide_broken_torchaudio()
@@ -85,15 +82,9 @@ def keep_fairseq_loads_safe() -> None:
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
         module = caller.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("fairseq", "fairseq_cli", "bertkd_fairseq"):
+        if module.partition(".")[0] not in ("fairseq", "fairseq_cli"):
             return original(f, *args, **kwargs)
-        kwargs["weights_only"] = True
-        try:
-            loaded = original(f, *args, **kwargs)
-        except pickle.UnpicklingError as error:
-            raise refusal(f, error) from error
-        except Exception as error:
-            raise unreadable(f, error) from error
+        loaded = load_safely(f, *args, **kwargs)
         # Of anything else fairseq would complain that it lacks what checkpoints had years ago.
         if caller.f_code.co_name == "load_checkpoint_to_cpu" and not _has_model(loaded):
             raise CheckpointError(must_be(str(_path(f)), "a checkpoint of fairseq", "another file"))
@@ -101,6 +92,24 @@ def keep_fairseq_loads_safe() -> None:
 
     load.keeps_fairseq_safe = True  # type: ignore[attr-defined]
     torch.load = load
+
+
+def load_safely(f: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return what ``torch.load`` reads from a checkpoint of fairseq, without running code from it.
+
+    :raises CheckpointError: if the file can't be read, or would run code.
+    """
+    original = getattr(torch.load, "__wrapped__", torch.load)
+    kwargs["weights_only"] = True
+    try:
+        # Those that are allowed already would be forbidden at the end.
+        allowed = torch.serialization.get_safe_globals()
+        with torch.serialization.safe_globals([c for c in safe_globals() if c not in allowed]):
+            return original(f, *args, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise refusal(f, error) from error
+    except Exception as error:
+        raise unreadable(f, error) from error
 
 
 def _path(f: Any) -> Any:

@@ -1,7 +1,7 @@
 """The few exception types of the package, and the one grammar of their messages.
 
 A user's mistake is a :class:`BertKDError`. It reaches the user as one message without a traceback and
-exit code 2, both from ``bertkd`` and, through :mod:`bertkd_fairseq.excepthook`, from ``fairseq-*`` commands.
+exit code 2, both from ``bertkd`` and, through :mod:`bertkd_fairseq.process.excepthook`, from ``fairseq-*`` commands.
 """
 
 from __future__ import annotations

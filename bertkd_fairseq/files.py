@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import logging
 import os
@@ -322,3 +323,17 @@ def read_marker(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return marker if isinstance(marker, dict) else {}
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the sha256 of the bytes of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """Return one sha256 of the bytes of all files, in the order given."""
+    return hashlib.sha256("".join(map(hash_file, paths)).encode()).hexdigest()

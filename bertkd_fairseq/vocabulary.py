@@ -51,7 +51,8 @@ def build_teacher_vocabulary(
     """Map every dictionary symbol to the embedding row of its WordPiece.
 
     ``pieces_of`` names the WordPieces that symbols of the text stand for
-    (:meth:`bertkd_fairseq.segment.WordPieceSegmenter.pieces`); ``piece_ids`` is the tokenizer's vocabulary.
+    (as :meth:`~bertkd_fairseq.text.segmentation.wordpiece.WordPieceSegmenter.pieces` does); ``piece_ids`` is the
+    tokenizer's vocabulary.
 
     :raises DataError: if the tokenizer lacks one of BERT's special tokens.
     """

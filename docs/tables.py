@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.student_agreement import COLUMNS, agreement_rows
+from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, agreement_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]

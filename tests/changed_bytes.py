@@ -30,21 +30,22 @@ compat.apply()
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.data.indexed_dataset import make_builder  # noqa: E402
 
+from bertkd_fairseq.analysis.inspect.agreement import Answers  # noqa: E402
 from bertkd_fairseq.cli import inspect, main  # noqa: E402
 from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (  # noqa: E402
     BertKDLabelSmoothedCrossEntropyConfig,
 )
-from bertkd_fairseq.data.alignment import data_hashes, pair_checksums  # noqa: E402
-from bertkd_fairseq.data_bin import FORMAT, SETTINGS_FILE, DataBin  # noqa: E402
+from bertkd_fairseq.data.store_match import data_hashes, pair_checksums  # noqa: E402
+from bertkd_fairseq.dump.writer import TopKStoreWriter  # noqa: E402
 from bertkd_fairseq.errors import EXIT_CODE, StoreError  # noqa: E402
-from bertkd_fairseq.student_agreement import Answers  # noqa: E402
 from bertkd_fairseq.tasks.translation_bert_kd import (  # noqa: E402
     TranslationBertKDConfig,
     TranslationBertKDTask,
 )
-from bertkd_fairseq.topk_rows import TopKRows  # noqa: E402
-from bertkd_fairseq.topk_store import FILES, TopKStore  # noqa: E402
-from bertkd_fairseq.topk_writer import TopKStoreWriter  # noqa: E402
+from bertkd_fairseq.text.data_bin import FORMAT, SETTINGS_FILE, DataBin  # noqa: E402
+from bertkd_fairseq.topk_store import TopKStore  # noqa: E402
+from bertkd_fairseq.topk_store.layout import FILES  # noqa: E402
+from bertkd_fairseq.topk_store.rows import TopKRows  # noqa: E402
 from tests.conftest import run_command  # noqa: E402
 from tests.integration.conftest import DISTILL, STUDENT, logged, train_command  # noqa: E402
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bertkd_fairseq import threads
+from bertkd_fairseq.process import threads
 from tests.warm_commands import WarmCommands
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -104,7 +104,7 @@ def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     61 is no multiple of 8, so that a stage that drops the tail of a split is found out.
     """
-    from bertkd_fairseq.miniature import write_corpus
+    from bertkd_fairseq.demo.language import write_corpus
 
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, num_train=600, num_valid=60, num_test=61, seed=1)
@@ -114,7 +114,7 @@ def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory, miniature_corpus: Path) -> Path:
     """Folder with a random 2-layer BERT of 64 hidden units and a WordPiece tokenizer of 400."""
-    from bertkd_fairseq.miniature import train_tiny_bert
+    from bertkd_fairseq.demo.miniature import train_tiny_bert
 
     files = sorted(miniature_corpus.glob("train.*"))
     return train_tiny_bert(files, tmp_path_factory.mktemp("tiny") / "bert", steps=0)

@@ -11,7 +11,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from bertkd_fairseq.miniature import train_tiny_bert, write_corpus
+from bertkd_fairseq.demo.language import write_corpus
+from bertkd_fairseq.demo.miniature import train_tiny_bert
 
 TESTS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
 LANGS = {"de": "src", "en": "tgt"}

@@ -1,4 +1,4 @@
-"""Write what Moses' own tokenizer gives for the hard lines of ``tests/unit/moses_lines.jsonl``.
+"""Write what Moses' own tokenizer gives for the hard lines of ``tests/unit/text/moses_lines.jsonl``.
 
 The file has a line ``[language, raw text, tokens]`` each. To add one, give it empty tokens and run::
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LINES = Path(__file__).parent / "unit" / "moses_lines.jsonl"
+LINES = Path(__file__).parent / "unit" / "text" / "moses_lines.jsonl"
 
 
 def main(script: str) -> None:

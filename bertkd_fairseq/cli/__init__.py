@@ -14,11 +14,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from bertkd_fairseq import __version__, threads
+from bertkd_fairseq import __version__
 from bertkd_fairseq.errors import EXIT_CODE, report
-from bertkd_fairseq.excepthook import show_origin
-from bertkd_fairseq.interrupts import terminated_as_interrupted
-from bertkd_fairseq.user_errors import as_user_error
+from bertkd_fairseq.process import threads
+from bertkd_fairseq.process.excepthook import show_origin
+from bertkd_fairseq.process.interrupts import terminated_as_interrupted
+from bertkd_fairseq.process.user_errors import as_user_error
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",

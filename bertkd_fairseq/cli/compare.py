@@ -9,15 +9,16 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from bertkd_fairseq.analysis.compare.comparison import Texts, compare_systems
+from bertkd_fairseq.analysis.compare.html import format_html
+from bertkd_fairseq.analysis.compare.scoring import Trials, seed_problems
+from bertkd_fairseq.analysis.compare.text import REFERENCE, format_comparison
+from bertkd_fairseq.analysis.compare.translations import System, read_run
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
-from bertkd_fairseq.comparison import Texts, compare_systems
-from bertkd_fairseq.comparison_html import format_html
-from bertkd_fairseq.comparison_text import REFERENCE, format_comparison
-from bertkd_fairseq.data_bin import DataBin, read_lines
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
-from bertkd_fairseq.moses import MosesText
-from bertkd_fairseq.scoring import Trials, seed_problems
-from bertkd_fairseq.translations import System, read_run
+from bertkd_fairseq.text.data_bin import DataBin
+from bertkd_fairseq.text.lines import read_lines
+from bertkd_fairseq.text.moses import MosesText
 
 EXAMPLE = (
     "bertkd compare --data-bin data-bin --system plain=plain.1.out --system plain=plain.2.out "

@@ -6,10 +6,10 @@ import argparse
 import logging
 from pathlib import Path
 
+from bertkd_fairseq.analysis.curves.plot import METRICS, metrics, plot
+from bertkd_fairseq.analysis.curves.training_log import read_log, write_csv
 from bertkd_fairseq.cli.options import named_files, output_problems
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
-from bertkd_fairseq.training_log import read_log, write_csv
-from bertkd_fairseq.training_plot import METRICS, metrics, plot
 
 EXAMPLE = "bertkd curves logs/teacher.log logs/plain.log --run distilled=kd/train.log"
 

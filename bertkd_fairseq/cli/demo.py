@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from bertkd_fairseq.analysis.curves.training_log import read_log
 from bertkd_fairseq.cli.options import inside_problems, write_whole
 from bertkd_fairseq.demo.estimate import estimated_seconds
 from bertkd_fairseq.demo.folder import COMMAND, make_folder
@@ -16,7 +17,6 @@ from bertkd_fairseq.demo.stages import FULL, QUICK, Stage, log_file, plan
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.files import only_process
 from bertkd_fairseq.precision import AUTO, CHOICES
-from bertkd_fairseq.training_log import read_log
 
 EXAMPLE = "bertkd demo --dest demo"
 

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
+from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.files import holds_something, real_path
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.precision import AUTO, CHOICES, choose
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.store_folder import (
+from bertkd_fairseq.topk_store.folder import (
     begun_settings,
     partial_of,
     remove_store,
     store_problems,
     wait_until_begun,
 )
-from bertkd_fairseq.topk_store import SAMPLED, TARGETS, TOPK, bytes_per_token
-from bertkd_fairseq.topk_writer import TopKStoreWriter
+from bertkd_fairseq.topk_store.layout import SAMPLED, TARGETS, TOPK, bytes_per_token
 
 if TYPE_CHECKING:
     import torch
 
-    from bertkd_fairseq.data.dump_job import DumpJob
+    from bertkd_fairseq.dump.job import DumpJob
 
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --dest topk --topk 8"
 
@@ -180,7 +180,7 @@ def _precision(args: argparse.Namespace, device_type: str) -> str:
 
 
 def _load(args: argparse.Namespace) -> DumpJob:
-    from bertkd_fairseq.data.dump_job import DumpJob, DumpSettings
+    from bertkd_fairseq.dump.job import DumpJob, DumpSettings
 
     settings = DumpSettings(
         split=args.split,
@@ -293,7 +293,7 @@ def _estimate(
     job: DumpJob, device: torch.device, args: argparse.Namespace, *, loading: float
 ) -> dict[str, Any]:
     """Return what the dump would take beside ``loading`` seconds, its speed measured all over the split."""
-    from bertkd_fairseq import dump_estimate
+    from bertkd_fairseq.dump import estimate as dump_estimate
 
     count = min(dump_estimate.SENTENCES, len(job.target_sizes))
     sample = np.linspace(0, len(job.target_sizes) - 1, count).astype(int)

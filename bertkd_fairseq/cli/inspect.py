@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.analysis.inspect.agreement import StudentAgreement, agreement_table
+from bertkd_fairseq.analysis.inspect.plot import plot_statistics
+from bertkd_fairseq.analysis.inspect.statistics import StoreStatistics
+from bertkd_fairseq.analysis.inspect.students import Student
 from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
-from bertkd_fairseq.data.student_answers import Student
-from bertkd_fairseq.data_bin import DataBin, check_split
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
-from bertkd_fairseq.store_plot import plot_statistics
-from bertkd_fairseq.store_statistics import StoreStatistics
-from bertkd_fairseq.student_agreement import StudentAgreement, agreement_table
+from bertkd_fairseq.text.data_bin import DataBin, check_split
 from bertkd_fairseq.topk_store import TopKStore
 
 EXAMPLE = "bertkd inspect topk --data-bin data-bin --verify --plot topk.png"
@@ -153,7 +153,7 @@ def _open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     from fairseq.data import Dictionary
     from fairseq.tasks.translation import load_langpair_dataset
 
-    from bertkd_fairseq.data.alignment import mismatches
+    from bertkd_fairseq.data.store_match import mismatches
 
     path, split, langs = str(data_bin.path), store.meta["split"], _langs(store)
     check_split(path, split, langs)

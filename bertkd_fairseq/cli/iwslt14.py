@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bertkd_fairseq.cli.options import inside_problems
-from bertkd_fairseq.download import download
 from bertkd_fairseq.errors import must_be, raise_all
 from bertkd_fairseq.files import dest_problems, place_problems
-from bertkd_fairseq.iwslt14 import (
+from bertkd_fairseq.text.download import download
+from bertkd_fairseq.text.iwslt14 import (
     PAIRS,
     TEXT,
     check_pairs,

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bertkd_fairseq.data_bin import DATA_BIN
 from bertkd_fairseq.errors import must_be
 from bertkd_fairseq.files import place_problems, read_marker, whole_file
-from bertkd_fairseq.store_folder import STORE, UNFINISHED_STORE
+from bertkd_fairseq.text.data_bin import DATA_BIN
+from bertkd_fairseq.topk_store.folder import STORE, UNFINISHED_STORE
 
 #: Help of a report of what has just been done; results of comparisons need --force instead.
 REPLACED = "an earlier report is replaced"

@@ -10,8 +10,8 @@ from typing import Any
 
 from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
 from bertkd_fairseq.errors import raise_all
-from bertkd_fairseq.moses import CleaningRules
-from bertkd_fairseq.preparation import Preparation, prepare
+from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.prepare import Preparation, prepare
 
 EXAMPLE = (
     "bertkd prepare --source-lang de --target-lang en --train data/train --valid data/valid "
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def format_report(report: dict[str, Any], dest: Path) -> str:
-    """Return what :func:`bertkd_fairseq.preparation.prepare` found, as the lines to print."""
+    """Return what :func:`bertkd_fairseq.text.prepare.prepare` found, as the lines to print."""
     source, target = langs = report["source_lang"], report["target_lang"]
     lines = [f"{'split':<6}{'read':>10}{'kept':>10}{source:>12}{target:>12}  dropped"]
     notes = []

@@ -17,10 +17,14 @@ from fairseq.data.encoders import register_bpe, register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
-from bertkd_fairseq.data_bin import DataBin
 from bertkd_fairseq.errors import ConfigurationError
-from bertkd_fairseq.moses import MosesText
-from bertkd_fairseq.segment import WordPieceSegmenter, split_mark, undo_segmentation
+from bertkd_fairseq.text.data_bin import DataBin
+from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.segmentation.wordpiece import (
+    WordPieceSegmenter,
+    split_mark,
+    undo_segmentation,
+)
 
 _UNRESOLVED = "${"  # an interpolation that fairseq did not fill in
 

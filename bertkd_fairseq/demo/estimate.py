@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bertkd_fairseq.demo.running import Record
 from bertkd_fairseq.demo.stages import Stage
-from bertkd_fairseq.miniature import random_bert
+from bertkd_fairseq.demo.tiny_bert import random_bert
 from bertkd_fairseq.precision import AUTO
 
 # Fitted to demos on a quiet machine with two processors, in float32 and bfloat16.

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from bertkd_fairseq.data_bin import TOKENIZER_FILES, data_bin_files
+from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.demo.miniature import CHECKPOINT
 from bertkd_fairseq.demo.stages import QUICK, SPLITS, plan
 from bertkd_fairseq.errors import ConfigurationError, raise_all
 from bertkd_fairseq.files import holds_something, only_process, place_problems, remove_own, writing
-from bertkd_fairseq.miniature import CHECKPOINT, SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.precision import AUTO
-from bertkd_fairseq.store_folder import UNFINISHED_FILES
-from bertkd_fairseq.topk_store import FILES as STORE_FILES
+from bertkd_fairseq.text.data_bin import TOKENIZER_FILES, data_bin_files
+from bertkd_fairseq.topk_store.folder import UNFINISHED_FILES
+from bertkd_fairseq.topk_store.layout import FILES as STORE_FILES
 
 COMMAND = "bertkd demo"
 RECORD = "stages.json"

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from bertkd_fairseq.demo.tiny_bert import SPECIAL_TOKENS
 from bertkd_fairseq.files import whole_file
-from bertkd_fairseq.miniature import SPECIAL_TOKENS
 from bertkd_fairseq.precision import dtype_of
 
 log = logging.getLogger(__name__)

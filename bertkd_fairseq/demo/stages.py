@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bertkd_fairseq
-from bertkd_fairseq.miniature import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
 
 PACKAGE = Path(bertkd_fairseq.__file__).parent
 SPLITS = ("train", "valid", "test")
@@ -70,7 +70,7 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
     bertkd = [sys.executable, "-m", "bertkd_fairseq.cli"]
     bert, data_bin, topk = (str(dest / name) for name in ("bert", "data-bin", "topk"))
     counts = f"{sizes.train},{sizes.valid},{sizes.test}"
-    language = [sys.executable, "-m", "bertkd_fairseq.miniature", "--dest", str(dest)]
+    language = [sys.executable, "-m", "bertkd_fairseq.demo.miniature", "--dest", str(dest)]
     language += ["--pairs", counts, "--steps", str(sizes.bert_steps), "--seed", str(seed)]
     language += ["--precision", precision]
     prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]

@@ -3,7 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
-from bertkd_fairseq import compat
+from bertkd_fairseq.compat import hide_broken_torchaudio
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.hub import announce, loading_problem, name_problems
-from bertkd_fairseq.last_layer import last_layer_at
+from bertkd_fairseq.models.last_layer import last_layer_at
 from bertkd_fairseq.vocabulary import (
     SPECIAL_PIECES,
     TeacherVocabulary,
@@ -25,12 +25,21 @@ from bertkd_fairseq.vocabulary import (
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM
 
-    from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
-
 log = logging.getLogger(__name__)
 
 ATTENTIONS = ("sdpa", "eager")
 _LARGEST_PADDING = 128
+
+
+class TeacherTask(Protocol):
+    """What the teacher asks of its task."""
+
+    @property
+    def target_dictionary(self) -> Any:
+        """fairseq's dictionary of the symbols to predict."""
+
+    def teacher_vocabulary(self) -> TeacherVocabulary:
+        """Return which WordPieces the symbols stand for."""
 
 
 @dataclass
@@ -83,7 +92,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
 
     @classmethod
-    def build_model(cls, cfg: BertCMLMTeacherConfig, task: "BertCMLMTask") -> "BertCMLMTeacher":
+    def build_model(cls, cfg: BertCMLMTeacherConfig, task: TeacherTask) -> "BertCMLMTeacher":
         """Build from a checkpoint's own configuration, or from the pretrained weights of ``--bert-model``.
 
         :raises ConfigurationError: if there is neither, the pretrained model is no BERT, or an option can't work.
@@ -201,7 +210,7 @@ def _problems(cfg: BertCMLMTeacherConfig) -> list[str]:
 
 
 def _pretrained_bert(name: str, cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
-    compat.apply()
+    hide_broken_torchaudio()
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     announce(name)
@@ -235,7 +244,7 @@ def _not_loaded(name: str, error: Exception) -> ConfigurationError:
 
 
 def _bert_from_config(config: dict[str, Any], cfg: BertCMLMTeacherConfig) -> "BertForMaskedLM":
-    compat.apply()
+    hide_broken_torchaudio()
     from transformers import BertConfig, BertForMaskedLM
 
     return BertForMaskedLM(_with_options(BertConfig.from_dict(config), cfg))

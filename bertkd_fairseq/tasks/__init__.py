@@ -1,8 +1,11 @@
 """fairseq tasks; importing them registers every part of the plugin with fairseq."""
 
 from bertkd_fairseq import compat
+from bertkd_fairseq.process import excepthook
 
 compat.apply()
+excepthook.install()
+excepthook.install_for_hydra()
 compat.join_torchrun_without_cuda()
 
 import bertkd_fairseq.criterions

@@ -12,14 +12,14 @@ from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
-from bertkd_fairseq.data_bin import DataBin, check_split
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
-from bertkd_fairseq.segment import WordPieceSegmenter
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import SHORTEST_INPUT
+from bertkd_fairseq.text.data_bin import DataBin, check_split
+from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
 
 log = logging.getLogger(__name__)

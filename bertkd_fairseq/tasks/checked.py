@@ -11,9 +11,9 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.utils import split_paths
 from omegaconf import II
 
-from bertkd_fairseq.data_bin import binarized_splits
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.files import only_process
+from bertkd_fairseq.text.data_bin import binarized_splits
 
 _LAST = "checkpoint_last.pt"  # fairseq's default: continue if it is there
 

@@ -16,7 +16,7 @@ from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bertkd_fairseq import precision
+from bertkd_fairseq import compat, precision
 from bertkd_fairseq.errors import ConfigurationError
 from bertkd_fairseq.tasks.checked import CheckedConfig
 
@@ -112,7 +112,7 @@ class AutocastMixin:
             path = Path(self.cfg.save_dir, path)
         if self.cfg.reset_optimizer or not path.is_file():
             return None
-        state = torch.load(path, "cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        state = compat.load_safely(path, "cpu", mmap=zipfile.is_zipfile(path))
         saved = state.get("task_state") or {}
         if "precision" in saved:
             return str(saved["precision"])

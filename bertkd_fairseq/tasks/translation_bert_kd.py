@@ -14,12 +14,12 @@ from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
     alpha_schedule,
     check_student,
 )
-from bertkd_fairseq.data.alignment import mismatches
+from bertkd_fairseq.data.store_match import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset, add_no_teacher
-from bertkd_fairseq.data_bin import check_split
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
+from bertkd_fairseq.text.data_bin import check_split
 from bertkd_fairseq.topk_store import TopKStore
 
 log = logging.getLogger(__name__)

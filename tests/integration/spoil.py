@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 
-from bertkd_fairseq.data_bin import read_binarized, read_lines, write_lines
+from bertkd_fairseq.text.data_bin import read_binarized
+from bertkd_fairseq.text.lines import read_lines, write_lines
 
 
 def make_tokenizer_bpe(folder: Path) -> None:

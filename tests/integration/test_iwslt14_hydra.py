@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bertkd_fairseq.training_log import read_log
+from bertkd_fairseq.analysis.curves.training_log import read_log
 from tests.conftest import CHECKOUT, USER_DIR, fairseq_command, run_command
 
 RECIPE = CHECKOUT / "examples" / "iwslt14_deen"

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from bertkd_fairseq import compat
-from bertkd_fairseq.data_bin import DataBin, read_lines
-from bertkd_fairseq.miniature import train_tiny_bert
+from bertkd_fairseq.demo.miniature import train_tiny_bert
+from bertkd_fairseq.text.data_bin import DataBin
+from bertkd_fairseq.text.lines import read_lines
 from tests.conftest import CHECKOUT, run_command
 from tests.iwslt14_archive import write_archive
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bertkd_fairseq.miniature import write_corpus
-from bertkd_fairseq.segment import WordPieceSegmenter
+from bertkd_fairseq.demo.language import write_corpus
+from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
 from tests.conftest import BERTKD, USER_DIR, run_command
 from tests.integration.conftest import DISTILL, DUMP, EXACT, STUDENT, logged, train_command
 

@@ -15,12 +15,16 @@ from fairseq.tokenizer import tokenize_line
 from tokenizers import Tokenizer, models
 
 from bertkd_fairseq import cli
-from bertkd_fairseq.data_bin import DATA_BIN, DataBin, read_binarized, read_lines, write_lines
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import first_foreign
-from bertkd_fairseq.moses import MosesText
-from bertkd_fairseq.preparation import load_tokenizer
-from bertkd_fairseq.segment import WordPieceSegmenter, undo_segmentation
+from bertkd_fairseq.text.data_bin import DATA_BIN, DataBin, read_binarized
+from bertkd_fairseq.text.lines import read_lines, write_lines
+from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.segmentation.wordpiece import (
+    WordPieceSegmenter,
+    load_tokenizer,
+    undo_segmentation,
+)
 from tests.conftest import BERTKD, USER_DIR, run_command
 
 TRAIN = [("Ein Hund läuft .", "A dog runs .")] * 20 + [

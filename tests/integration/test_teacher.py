@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from bertkd_fairseq.topk_rows import TopKRows
 from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.rows import TopKRows
 from tests.conftest import command_environment, run_command
 from tests.integration.conftest import (
     DISTILL,
@@ -179,7 +179,7 @@ def test_rows_are_what_the_teacher_says_of_each_token(
     data_bin: Path, teacher: Path, topk: Path
 ) -> None:
     """Some sentences asked again by hand: one pair at a time, straight from the definition."""
-    from bertkd_fairseq.data.dump_job import load_teacher
+    from bertkd_fairseq.dump.job import load_teacher
 
     model, task = load_teacher(str(teacher), str(data_bin))
     model.eval()

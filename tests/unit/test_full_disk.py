@@ -16,7 +16,7 @@ import torch
 from bertkd_fairseq import cli
 from bertkd_fairseq.errors import OutputError
 from tests.iwslt14_archive import write_archive
-from tests.unit.test_topk_store import make_writer
+from tests.unit.topk_store.test_store import make_writer
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -82,7 +82,7 @@ def test_every_command_that_writes(
 
 
 def test_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bertkd_fairseq.pictures import save_png
+    from bertkd_fairseq.analysis.figures import save_png
 
     class Figure:
         def savefig(self, path: Path, **how: object) -> None:

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from bertkd_fairseq import progress
-from bertkd_fairseq.moses import tokenize_lines
 from bertkd_fairseq.progress import Progress
+from bertkd_fairseq.text.moses import tokenize_lines
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""What people look at: scores, curves, and what a teacher knows."""

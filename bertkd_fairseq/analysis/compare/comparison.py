@@ -1,0 +1,190 @@
+"""Compare systems against one reference: scores, tests, where they differ and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+import numpy as np
+
+from bertkd_fairseq.analysis.compare.scoring import Measurement, Score, Trials, seed
+from bertkd_fairseq.analysis.compare.translations import System
+
+LONGEST_NGRAM = 4
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the systems were given and should have said; ``source`` may be unknown."""
+
+    reference: list[str]
+    tokenized_reference: list[str]
+    source: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class LengthBucket:
+    """BLEU on the sentences whose reference has ``shortest`` to ``longest`` Moses words."""
+
+    shortest: int
+    longest: int | None  # None: no limit
+    num_sentences: int
+    bleu: dict[str, Score]
+
+    @property
+    def name(self) -> str:
+        """The bounds as a reader sees them."""
+        return f"{self.shortest}+" if self.longest is None else f"{self.shortest}-{self.longest}"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence that two systems translate differently well."""
+
+    index: int  # from 0, as fairseq numbers them
+    source: str | None
+    reference: str
+    system: str
+    chrf: dict[str, float]  # of the first system and of ``system``, means over runs
+    translations: dict[str, list[str]]  # of both, by all runs
+
+    @property
+    def difference(self) -> float:
+        """The sentence's chrF of ``system``, less the first system's."""
+        first, other = self.chrf.values()
+        return other - first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that is reported; scores by system, then by metric (:data:`scoring.METRICS`)."""
+
+    scores: dict[str, dict[str, Score]]
+    signatures: dict[str, str]
+    trials: Trials
+    num_sentences: int
+    lowercase: bool
+    seed: str
+    length_buckets: list[LengthBucket]
+    repetition: dict[str, list[float]]  # by system: of 1-grams, 2-grams, ...
+    reference_repetition: list[float]
+    examples: list[Example]
+
+
+def compare_systems(
+    systems: Sequence[System],
+    texts: Texts,
+    *,
+    lowercase: bool,
+    trials: Trials,
+    bucket_ends: Sequence[int] = (10, 20, 30, 40, 50),
+    num_examples: int = 3,
+) -> Comparison:
+    """Score every system and test each against the first.
+
+    :param bucket_ends: the longest reference of each length bucket but the last, rising.
+    :param num_examples: how many sentences to show that a system translates better, and worse.
+    """
+    measured = _measure(systems, texts, lowercase)
+    scores: dict[str, dict[str, Score]] = {system.name: {} for system in systems}
+    for metric, measurement in measured.items():
+        for system, score in zip(systems, measurement.scores(trials), strict=True):
+            scores[system.name][metric] = score
+    return Comparison(
+        scores=scores,
+        signatures={metric: measurement.signature for metric, measurement in measured.items()},
+        trials=trials,
+        num_sentences=len(texts.reference),
+        lowercase=lowercase,
+        seed=seed(),
+        length_buckets=_by_length(systems, texts, measured["bleu"], trials, bucket_ends),
+        repetition={
+            system.name: _mean_repetition([run.tokenized for run in system.runs])
+            for system in systems
+        },
+        reference_repetition=_mean_repetition([texts.tokenized_reference]),
+        examples=_examples(systems, texts, measured["chrf"], num_examples),
+    )
+
+
+def _measure(systems: Sequence[System], texts: Texts, lowercase: bool) -> dict[str, Measurement]:
+    """Return the measurements by metric, each of the form of text that it is defined on."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    words = [[run.tokenized for run in system.runs] for system in systems]
+    text = [[run.text for run in system.runs] for system in systems]
+    tokenized = {"tokenize": "none", "force": True, "references": [texts.tokenized_reference]}
+    raw = [texts.reference]
+    return {
+        "tokenized_bleu": Measurement(BLEU(lowercase=lowercase, **tokenized), words),
+        "bleu": Measurement(BLEU(lowercase=lowercase, references=raw), text),
+        "chrf": Measurement(CHRF(lowercase=lowercase, references=raw), text),
+    }
+
+
+def _by_length(
+    systems: Sequence[System],
+    texts: Texts,
+    bleu: Measurement,
+    trials: Trials,
+    ends: Sequence[int],
+) -> list[LengthBucket]:
+    """Return the buckets that hold sentences, as in figures 2 and 3 of the paper."""
+    lengths = np.array([len(line.split()) for line in texts.tokenized_reference])
+    bounds = [*pairwise((0, *ends)), (ends[-1], None)]
+    buckets = []
+    for low, high in bounds:
+        where = lengths > low if low else lengths >= 0  # an empty reference is a short one
+        if high is not None:
+            where &= lengths <= high
+        if where.any():
+            scores = bleu.scores(Trials(trials.resamples, randomization=0), where)
+            named = dict(zip((system.name for system in systems), scores, strict=True))
+            buckets.append(LengthBucket(low + 1, high, int(where.sum()), named))
+    return buckets
+
+
+def repeated_ngrams(lines: Sequence[str], n: int) -> float:
+    """Return how many of the n-grams of words had been said in the same line before, in percent."""
+    total = repeated = 0
+    for line in lines:
+        words = line.split()
+        ngrams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        total += len(ngrams)
+        repeated += len(ngrams) - len(set(ngrams))
+    return 100 * repeated / max(total, 1)
+
+
+def _mean_repetition(runs: Sequence[Sequence[str]]) -> list[float]:
+    sizes = range(1, LONGEST_NGRAM + 1)
+    return [fmean(repeated_ngrams(lines, n) for lines in runs) for n in sizes]
+
+
+def _examples(
+    systems: Sequence[System], texts: Texts, chrf: Measurement, count: int
+) -> list[Example]:
+    """Return for each system the sentences it gains most on, then those it loses most on.
+
+    By chrF, because it is defined for a sentence; BLEU would have to be smoothed.
+    """
+    scores = chrf.sentence_scores()  # (systems, sentences)
+    examples = []
+    first = systems[0]
+    for k, system in enumerate(systems[1:], 1):
+        differences = scores[k] - scores[0]
+        best = [i for i in np.argsort(-differences, kind="stable")[:count] if differences[i] > 0]
+        worst = [i for i in np.argsort(differences, kind="stable")[:count] if differences[i] < 0]
+        for i in (*best, *worst):
+            examples.append(
+                Example(
+                    index=int(i),
+                    source=texts.source[i] if texts.source is not None else None,
+                    reference=texts.reference[i],
+                    system=system.name,
+                    chrf={first.name: float(scores[0, i]), system.name: float(scores[k, i])},
+                    translations={s.name: [run.text[i] for run in s.runs] for s in (first, system)},
+                )
+            )
+    return examples

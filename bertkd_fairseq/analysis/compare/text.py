@@ -1,0 +1,172 @@
+"""A comparison as plain text, and the words that all of its reports share."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from bertkd_fairseq.analysis.compare.comparison import LONGEST_NGRAM, Comparison, Example
+from bertkd_fairseq.analysis.compare.scoring import METRICS, Difference, Score
+
+REFERENCE = "reference"
+"""What the reference is called among the systems, so that no system may be called so."""
+
+_WIDTH = 90  # of paragraphs, in characters
+
+Table = list[list[str]]
+"""Rows of cells, the header first."""
+
+
+def score_table(comparison: Comparison) -> Table:
+    """Return a row per system: every metric (and its spread over runs), length, brevity."""
+    interval = "BLEU 95%"
+    rows = [["system", "runs", *METRICS.values(), interval, "length", "BP"]]
+    for name, scores in comparison.scores.items():
+        bleu = scores["bleu"]
+        rows.append([name, str(len(bleu.runs)), *(_with_spread(scores[m]) for m in METRICS)])
+        rows[-1] += ["-" if bleu.interval is None else f"±{bleu.interval:.2f}"]
+        rows[-1] += [f"{bleu.length_ratio:.3f}"]
+        rows[-1] += [f"{bleu.brevity_penalty:.3f}"]
+    return rows
+
+
+def difference_table(comparison: Comparison) -> Table:
+    """Return a row per system and metric: the difference to the first system and its tests."""
+    rows = [["difference", "metric", "value [95%]", "bootstrap p", "randomisation p"]]
+    for name, scores in comparison.scores.items():
+        for metric, title in METRICS.items():
+            if found := scores[metric].against_first:
+                tests = map(_p, (found.bootstrap_p, found.randomization_p))
+                rows.append([name, title, _with_interval(found), *tests])
+    return rows
+
+
+def length_table(comparison: Comparison) -> Table:
+    """Return a row per length bucket: BLEU of every system, differences to the first."""
+    names = list(comparison.scores)
+    rows = [["words", "sentences", *names, *(f"{name} - {names[0]}" for name in names[1:])]]
+    for bucket in comparison.length_buckets:
+        scores = [bucket.bleu[name] for name in names]
+        rows.append([bucket.name, str(bucket.num_sentences), *map(_with_spread, scores)])
+        rows[-1] += [_with_interval(score.against_first) for score in scores if score.against_first]
+    return rows
+
+
+def repetition_table(comparison: Comparison) -> Table:
+    """Return a row per system and for the reference: repeated n-grams in percent."""
+    rates = [(REFERENCE, comparison.reference_repetition), *comparison.repetition.items()]
+    header = ["", *(f"{n}-grams" for n in range(1, LONGEST_NGRAM + 1))]
+    return [header, *([name, *(f"{rate:.2f}" for rate in row)] for name, row in rates)]
+
+
+def score_notes(comparison: Comparison) -> list[str]:
+    """Return what has to be known to read the scores and tests, a paragraph each."""
+    first = next(iter(comparison.scores))
+    trials = comparison.trials
+    runs = [len(scores["bleu"].runs) for scores in comparison.scores.values()]
+    notes = [
+        f"{comparison.num_sentences} sentences; paired bootstrap of {trials.resamples} resamples and "
+        f"approximate randomisation of {trials.randomization} trials against {first!r}, "
+        f"seed {comparison.seed}. 95%: central range over the resamples. Both p are sacrebleu's: "
+        f"the bootstrap's, as in Moses, is about .4 even for the smallest difference."
+    ]
+    if max(runs) > 1:
+        notes.append(
+            "A score is the mean over runs, ± their standard deviation (n - 1). In the tests a "
+            "sentence is drawn, or swapped, with its translations by all runs together: they tell "
+            "whether the difference of the means would hold on other sentences for these very "
+            "models. Whether newly trained ones would differ as well, the spread over runs tells."
+        )
+    if len(set(runs)) > 1:
+        notes.append("No randomisation where the numbers of runs differ: nothing to swap with.")
+    if comparison.lowercase:
+        notes.append("Case is ignored in all scores (lowercased data-bin or --lowercase).")
+    return notes
+
+
+def signature_lines(comparison: Comparison) -> list[str]:
+    """Return sacrebleu's signature of every metric."""
+    return [f"{METRICS[metric] + ':':<9} {text}" for metric, text in comparison.signatures.items()]
+
+
+def example_title(example: Example) -> str:
+    """Return what is special about an example."""
+    first, other = example.chrf.values()
+    return f"sentence {example.index}: chrF {first:.1f} -> {other:.1f} ({example.difference:+.1f})"
+
+
+def example_lines(example: Example) -> list[tuple[str, str]]:
+    """Return label and text of each line of an example: source, reference, all translations."""
+    lines = [] if example.source is None else [("source", example.source)]
+    lines.append((REFERENCE, example.reference))
+    for name, translations in example.translations.items():
+        several = len(translations) > 1
+        for run, text in enumerate(translations, 1):
+            lines.append((f"{name} {run}" if several else name, text))
+    return lines
+
+
+def examples_title(first: str, system: str) -> str:
+    """Return the heading above the examples of one system."""
+    return f"{system} against {first}: where the sentence's chrF differs most"
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """Return the whole report as text: details first, because a terminal shows the end."""
+    first = next(iter(comparison.scores))
+    sections = [
+        [examples_title(first, system), *_format_examples(examples)]
+        for system, examples in examples_by_system(comparison).items()
+    ]
+    lengths = ["BLEU by length of the reference", *_format_table(length_table(comparison))]
+    repeated = "n-grams of words repeated within a sentence, %"
+    sections += [lengths, [repeated, *_format_table(repetition_table(comparison))]]
+    sections.append(_format_table(score_table(comparison)))
+    if len(comparison.scores) > 1:
+        sections.append(_format_table(difference_table(comparison)))
+    notes = [line for note in score_notes(comparison) for line in textwrap.wrap(note, _WIDTH)]
+    sections.append(notes + signature_lines(comparison))
+    return "\n\n".join("\n".join(lines) for lines in sections)
+
+
+def examples_by_system(comparison: Comparison) -> dict[str, list[Example]]:
+    """Return the examples of each system that has any."""
+    found: dict[str, list[Example]] = {}
+    for example in comparison.examples:
+        found.setdefault(example.system, []).append(example)
+    return found
+
+
+def _format_examples(examples: Iterable[Example]) -> list[str]:
+    lines = []
+    for example in examples:
+        labelled = example_lines(example)
+        width = max(len(label) for label, _ in labelled)
+        lines += ["", example_title(example)]
+        lines += [f"  {label:<{width}}  {text}" for label, text in labelled]
+    return lines
+
+
+def _format_table(table: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines with the first column to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = [f"{row[0]:<{widths[0]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells))
+    return lines
+
+
+def _with_spread(score: Score) -> str:
+    return f"{score.score:.2f}" + ("" if score.spread is None else f" ±{score.spread:.2f}")
+
+
+def _with_interval(difference: Difference) -> str:
+    interval = difference.interval
+    bounds = "-" if interval is None else f"{interval[0]:+.2f}, {interval[1]:+.2f}"
+    return f"{difference.difference:+.2f} [{bounds}]"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else f"{p:.4f}"

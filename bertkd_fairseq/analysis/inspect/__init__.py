@@ -1,0 +1,1 @@
+"""What a teacher store holds, and what students make of it."""

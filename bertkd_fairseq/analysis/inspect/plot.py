@@ -1,0 +1,82 @@
+"""A picture of a teacher store: how often it is right, how well it knows, how much is kept, how soft it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.analysis.figures import COLOURS, plain, save_png
+
+_BLUE, _ORANGE = COLOURS[:2]
+_SMALLEST_SHARE = 0.005  # of a bin in the reliability diagram: the accuracy of less is noise
+
+
+def plot_statistics(
+    summary: dict[str, Any], mass_counts: np.ndarray, path: str | Path, title: str
+) -> None:
+    """Draw gold ranks, calibration, mass in the top K and softness at several temperatures; save a PNG.
+
+    ``summary`` is :meth:`StoreStatistics.summary`'s, ``mass_counts`` (bins,) its histogram over [0, 1].
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 7.6), layout="constrained")
+    (ranks, calibration), (mass, soft) = figure.subplots(2, 2)
+    _draw_ranks(ranks, summary)
+    _draw_calibration(calibration, summary)
+    _draw_mass(mass, mass_counts)
+    _draw_softness(soft, summary["soft_target"])
+    for axes in (ranks, calibration, mass, soft):
+        axes.grid(alpha=0.3, axis="y")
+    figure.suptitle(plain(title), fontsize=9)
+    save_png(figure, path)
+
+
+def _draw_ranks(axes: Any, summary: dict[str, Any]) -> None:
+    counts = np.array(summary["gold_rank_counts"])
+    names = [*map(str, range(1, len(counts))), "none"]
+    axes.bar(names, 100 * counts / max(counts.sum(), 1), color=_BLUE)
+    axes.set(title="Where the gold token is, EOS apart", xlabel="rank in the teacher's top K")
+    axes.set_ylabel("% of tokens")
+
+
+def _draw_calibration(axes: Any, summary: dict[str, Any]) -> None:
+    """Draw a reliability diagram: on the diagonal, the teacher is right as often as it says."""
+    inner, eos = summary["calibration"], summary["eos_calibration"]
+    counts = np.array(inner["bin_counts"])
+    edges = np.linspace(0, 100, len(counts) + 1)
+    share = 100 * counts / max(counts.sum(), 1)
+    axes.stairs(share, edges, fill=True, color="#d0d0d0", label="% of the tokens")
+    axes.plot([0, 100], [0, 100], color="#555555", linewidth=0.9, label="calibrated")
+    for name, values, look in (
+        ("EOS", eos, {"color": _ORANGE, "marker": "s", "linestyle": "", "mfc": "none"}),
+        ("other tokens", inner, {"color": _BLUE, "marker": "o", "linestyle": "-"}),
+    ):
+        error = values["expected_calibration_error"]
+        points = np.array([values["bin_confidence"], values["bin_accuracy"]], dtype=float)
+        counts = np.array(values["bin_counts"])
+        points = points[:, counts > _SMALLEST_SHARE * counts.sum()]
+        axes.plot(*points, markersize=5, label=f"{name}: expected error {error:.1f}", **look)
+    axes.set(title="Calibration of the first guess", xlim=(0, 101), ylim=(0, 103))
+    axes.set(xlabel="confidence of the teacher (%)", ylabel="accuracy (%)")
+    axes.legend(fontsize=9, loc="upper left")
+
+
+def _draw_mass(axes: Any, mass_counts: np.ndarray) -> None:
+    pooled = mass_counts.reshape(50, -1).sum(1)
+    edges = np.linspace(0, 100, 51)
+    axes.stairs(100 * pooled / max(pooled.sum(), 1), edges, fill=True, color=_BLUE)
+    axes.set(title="Probability kept by the top K, EOS apart")
+    axes.set(xlabel="% of the teacher's mass", ylabel="% of tokens")
+
+
+def _draw_softness(axes: Any, soft_target: dict[str, Any]) -> None:
+    temperatures = [float(name[2:]) for name in soft_target]
+    weights = [values["top_1_weight"] for values in soft_target.values()]
+    entropies = [values["entropy_nats"] for values in soft_target.values()]
+    axes.plot(temperatures, weights, "o-", color=_BLUE, label="weight of the top 1")
+    axes.plot(temperatures, entropies, "s--", color=_ORANGE, label="entropy (nats)")
+    axes.set(title="The soft target, EOS apart", xlabel="temperature", ylim=(0, None))
+    axes.legend(fontsize=9)

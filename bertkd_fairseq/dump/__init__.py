@@ -1,0 +1,1 @@
+"""Asking the teacher once for every target token (stage 2)."""

@@ -1,0 +1,57 @@
+"""How long a dump will take, measured in a few seconds on any machine."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertkd_fairseq.dump.rows import MaskedCopy, TeacherDump, token_batches
+
+SECONDS = 6.0
+"""How long a measurement takes; with loading, an estimate then ends within 20 seconds."""
+
+SENTENCES = 1024
+_FEW_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Target tokens a second, and whether too little was seen in the time there was to trust it."""
+
+    tokens_per_second: float
+    rough: bool
+
+
+def measure_rate(dump: TeacherDump, sentences: Sequence[int], seconds: float = SECONDS) -> Rate:
+    """Ask the teacher about ``sentences``, in batches as the dump makes them but in random order, until time is up.
+
+    Where a whole batch would take too long, smaller ones are asked, and the rate is rough.
+    """
+    shuffled = random.Random(1)
+    copies = dump.copies(sentences)
+    shuffled.shuffle(copies)
+    end = time.monotonic() + seconds
+    # The first call pays for what later ones find ready; a second, larger one is for where it is cheap.
+    probe, spent = copies[:1], _seconds(dump, copies[:1])
+    if len(copies) > 1 and spent < seconds / 16:
+        probe, spent = copies[1:9], _seconds(dump, copies[1:9])
+    a_position = spent / sum(map(len, probe))
+    affordable = (end - time.monotonic()) / _FEW_BATCHES / a_position
+    max_tokens = min(dump.max_tokens, int(affordable))
+    batches = list(token_batches(copies, max_tokens))
+    shuffled.shuffle(batches)
+    tokens, spent = 0, 0.0
+    for batch in batches:
+        spent += _seconds(dump, batch)
+        tokens += sum(len(copy.rows) for copy in batch)
+        if time.monotonic() > end:
+            break
+    return Rate(tokens / spent, rough=max_tokens < dump.max_tokens)
+
+
+def _seconds(dump: TeacherDump, batch: Sequence[MaskedCopy]) -> float:
+    start = time.monotonic()
+    dump.ask(batch)
+    return time.monotonic() - start

@@ -1,0 +1,202 @@
+"""Ask the teacher once for every target token (stage 2, paper section 3.2): one pass, straight to top-k rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.masking import rotating_masks
+from bertkd_fairseq.precision import dtype_of
+from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
+from bertkd_fairseq.topk_store.rows import TopKRows
+
+_NO_DRAWS = np.zeros((0, 0))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draws of random-sampling distillation: ``num_samples`` a token, by ``seed`` and sentence alone."""
+
+    num_samples: int
+    seed: int
+
+    def uniforms(self, sentence: int, length: int) -> np.ndarray:
+        """Return numbers in [0, 1) for the tokens of a sentence: (length, num_samples)."""
+        return np.random.default_rng([self.seed, sentence]).random((length, self.num_samples))
+
+
+@dataclass(frozen=True)
+class MaskedCopy:
+    """One masked copy of a pair: what the teacher reads, and the block's rows that it fills."""
+
+    source: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+    rows: np.ndarray
+    uniforms: np.ndarray
+
+    def __len__(self) -> int:
+        return input_length(len(self.source), len(self.target))
+
+
+class TeacherDump:
+    """Fills blocks of consecutive sentences with the teacher's top-k.
+
+    ``teacher`` maps tokens, token types and masks to logits at the masked positions. Batches are made within a
+    block, sorted by length, of at most ``max_tokens`` positions with padding: a block's rows depend on nothing
+    but the block. With ``sampling``, rows hold what was drawn at random, by seed and sentence alone.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        source_of: Callable[[int], np.ndarray],
+        target_of: Callable[[int], np.ndarray],
+        *,
+        bos: int,
+        pad: int,
+        topk: int,
+        num_masks: int,
+        max_positions: int,
+        max_tokens: int,
+        device: torch.device,
+        cut_sources: bool = True,
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.teacher, self.source_of, self.target_of = teacher, source_of, target_of
+        self.bos, self.pad = bos, pad
+        self.topk, self.num_masks = topk, num_masks
+        self.max_positions, self.max_tokens = max_positions, max_tokens
+        self.device = device
+        self.cut_sources = cut_sources
+        self.sampling = sampling
+
+    def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
+        """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress.
+
+        :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
+        """
+        num_tokens = sum(len(self.target_of(sentence)) for sentence in sentences)
+        rows = TopKRows.without_teacher(num_tokens, self.topk)
+        for batch in token_batches(self.copies(sentences), self.max_tokens):
+            answer = self.ask(batch)
+            if np.isnan(answer.log_tail).any():
+                raise DataError(
+                    "the teacher's logits must be finite, but some are not. "
+                    "Use --precision bf16 or fp32; if that doesn't help, train the teacher anew."
+                )
+            rows.put(np.concatenate([copy.rows for copy in batch]), answer)
+            on_tokens(len(answer.ids))
+        return rows
+
+    def copies(self, sentences: Sequence[int]) -> list[MaskedCopy]:
+        """Return all masked copies of ``sentences``, whose rows stand one after the other."""
+        copies: list[MaskedCopy] = []
+        first_row = 0
+        for sentence in sentences:
+            target = self.target_of(sentence)
+            copies += self._copies_of(sentence, target, first_row)
+            first_row += len(target)
+        return copies
+
+    def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[MaskedCopy]:
+        source = self.source_of(sentence)
+        fitted = fit_source(source, len(target), self.max_positions, cut_sources=self.cut_sources)
+        if fitted is None:
+            return
+        draws = self.sampling.uniforms(sentence, len(target)) if self.sampling else _NO_DRAWS
+        for mask in rotating_masks(len(target), self.num_masks):
+            where = np.flatnonzero(mask)
+            yield MaskedCopy(
+                fitted, target, mask, first_row + where, draws[where] if len(draws) else draws
+            )
+
+    @torch.inference_mode()
+    def ask(self, batch: Sequence[MaskedCopy]) -> TopKRows:
+        """Return the teacher's answer at the masked positions of a batch, copy by copy."""
+        packed = pack_pairs(
+            [copy.source for copy in batch],
+            [copy.target for copy in batch],
+            [copy.mask for copy in batch],
+            bos=self.bos,
+            pad=self.pad,
+        )
+        logits = self.teacher(
+            *(
+                torch.from_numpy(a).to(self.device)
+                for a in (packed.tokens, packed.token_types, packed.masked)
+            )
+        )
+        if self.sampling is None:
+            return top_rows(logits, self.topk)
+        uniforms = np.concatenate([copy.uniforms for copy in batch])  # (M, num_samples)
+        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
+
+
+def top_rows(logits: Tensor, k: int) -> TopKRows:
+    """Return the ``k`` largest entries of (M, V) logits as log-probabilities, with the log of what is left.
+
+    Worked out in float32: the tail is a sum over the other entries, never 1 minus the sum of the top.
+    """
+    logits = logits.float()
+    values, ids = logits.topk(k, dim=1)  # (M, K), descending
+    others = logits.scatter(1, ids, float("-inf")).logsumexp(1, keepdim=True)  # (M, 1)
+    log_normalizer = others.logaddexp(values.logsumexp(1, keepdim=True))  # (M, 1)
+    return TopKRows(
+        ids=ids.cpu().numpy(),
+        logprobs=(values - log_normalizer).half().cpu().numpy(),
+        log_tail=(others - log_normalizer).squeeze(1).half().cpu().numpy(),
+    )
+
+
+def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
+    """Return what was drawn from the softmax of (M, V) logits, and how often, as log of its share.
+
+    Random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870): the expected target is the teacher's whole
+    distribution, so that the gradient is unbiased, which the top K's isn't. ``uniforms`` (M, n) in [0, 1) are
+    looked up in the cumulated distribution. Symbols drawn twice take one entry; unused entries are ``-inf``.
+    """
+    probabilities = logits.double().softmax(1)
+    cumulated = probabilities.cumsum(1)
+    # Rounding must not leave a gap above the last symbol.
+    drawn = torch.searchsorted(cumulated / cumulated[:, -1:], uniforms, right=True)
+    drawn = drawn.clamp(max=logits.size(1) - 1).sort(1).values  # (M, n)
+    starts = torch.ones_like(drawn, dtype=torch.bool)
+    starts[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
+    entry = starts.cumsum(1) - 1  # (M, n) which distinct symbol each draw is
+    counts = torch.zeros_like(uniforms).scatter_add_(1, entry, torch.ones_like(uniforms))
+    ids = torch.zeros_like(drawn).scatter_(1, entry, drawn)
+    counts, order = torch.sort(counts, dim=1, descending=True, stable=True)
+    others = probabilities.scatter(1, drawn, 0.0).sum(1)
+    return TopKRows(
+        ids=ids.gather(1, order).cpu().numpy(),
+        logprobs=(counts / counts.size(1)).log().half().cpu().numpy(),
+        log_tail=others.log().half().cpu().numpy(),
+    )
+
+
+def token_batches(copies: Sequence[MaskedCopy], max_tokens: int) -> Iterator[list[MaskedCopy]]:
+    """Cut ``copies``, longest first, into batches of at most ``max_tokens`` padded positions (one copy at least)."""
+    batch: list[MaskedCopy] = []
+    longest = 0
+    for copy in sorted(copies, key=len, reverse=True):
+        if batch and longest * (len(batch) + 1) > max_tokens:
+            yield batch
+            batch = []
+        if not batch:
+            longest = len(copy)
+        batch.append(copy)
+    if batch:
+        yield batch
+
+
+def set_precision(teacher: nn.Module, precision: str) -> None:
+    """Turn the BERT inside ``teacher`` to ``precision``; the output layer stays in float32, where logits need it."""
+    teacher.float()
+    for body in (teacher.bert, teacher.last_layer):
+        body.to(dtype_of(precision))  # type: ignore[union-attr]

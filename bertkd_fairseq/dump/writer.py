@@ -1,0 +1,343 @@
+"""Writing a teacher store: blocks in any order, each durable once written, the name only when all are there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.errors import (
+    BertKDError,
+    ConfigurationError,
+    OutputError,
+    StoreError,
+    must_be,
+    raise_all,
+)
+from bertkd_fairseq.files import (
+    flush,
+    holds_something,
+    read_marker,
+    real_path,
+    remove_own,
+    room_beside,
+    writing,
+)
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.folder import (
+    BLOCKS_FOLDER,
+    COMMAND,
+    PLAN_FILE,
+    STORE_FOLDER,
+    UNFINISHED_FILES,
+    WORK,
+    partial_of,
+    store_problems,
+    wait_until_begun,
+)
+from bertkd_fairseq.topk_store.layout import (
+    CHECKSUM_FILE,
+    FORMAT,
+    FORMAT_VERSION,
+    META_FILE,
+    ROW_ARRAYS,
+    SYMBOLS_FILE,
+    block_checksum,
+    block_rows,
+    bytes_per_token,
+    checksum_lines,
+    signature,
+    store_layout,
+)
+from bertkd_fairseq.topk_store.rows import TopKRows
+
+log = logging.getLogger(__name__)
+
+
+class TopKStoreWriter:
+    """A store under construction: a folder ``<path>.partial`` with the store and what is known of it::
+
+        plan.json                  the settings that a rerun has to share, the name of the work folder
+        work-RANDOM/blocks/000017  the checksum of a finished block
+        work-RANDOM/store/         the arrays, renamed to ``<path>`` when all blocks are there
+
+    Any number of processes on a shared file system may have it open at once, each with blocks of its own.
+    Where the store is complete already and of the same settings, there are no missing blocks. The random
+    name keeps a process whose folder was removed from writing to the one that took its place.
+
+    A symbolic link at ``path`` stays; what it leads to is made. An empty folder at ``path`` is replaced.
+
+    ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``crc32`` (sentences,):
+    checksums of the pairs (:func:`bertkd_fairseq.data.store_match.pair_checksum`). ``symbols``: the target
+    dictionary. ``settings``: whatever determines the rows, written to ``meta.json``. ``create``: one of
+    several processes makes the folder, the others wait for it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        k: int,
+        sizes: np.ndarray,
+        crc32: np.ndarray,
+        symbols: Sequence[str],
+        block_size: int,
+        settings: Mapping[str, Any],
+        create: bool = True,
+    ) -> None:
+        """Create the store, or continue one that was begun with the same settings.
+
+        :raises ConfigurationError: if ``path`` or its ``.partial`` is something else, or was begun with
+            other settings.
+        :raises StoreError: if the folder can't be written, or the disk hasn't enough room.
+        """
+        self.path = real_path(path)
+        self.partial = partial_of(self.path)
+        self.block_size = block_size
+        self.offsets = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])  # (sentences + 1,)
+        self.num_blocks = -(-len(sizes) // block_size)
+        tokens = int(self.offsets[-1])
+        self._layout = store_layout(tokens, len(sizes), k, len(symbols))
+        self._symbols = "".join(f"{symbol}\n" for symbol in symbols)
+        self._arrays = {"offsets": self.offsets, "crc32": crc32}
+        plan = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "k": k,
+            "num_sentences": len(sizes),
+            "num_tokens": tokens,
+            "num_symbols": len(symbols),
+            "dtypes": {name: dtype.name for name, (_, dtype) in self._layout.items()},
+            "bytes_per_token": bytes_per_token(k, len(symbols)),
+            "block_size": block_size,
+            **settings,
+        }
+        self._plan: dict[str, Any] = json.loads(json.dumps(plan))
+        self._open(create)
+
+    def missing_blocks(self) -> list[int]:
+        """Return the blocks that are still to be written."""
+        missing = [
+            block for block in range(self.num_blocks) if not self._block_file(block).exists()
+        ]
+        # Asked in this order: another process may finish the store at any moment.
+        return [] if self._complete() else missing
+
+    def block_sentences(self, block: int) -> range:
+        """Return the sentences of ``block``."""
+        end = min((block + 1) * self.block_size, len(self.offsets) - 1)
+        return range(block * self.block_size, end)
+
+    def write_block(self, block: int, rows: TopKRows) -> None:
+        """Write the rows of all sentences of ``block``, in order, and record it as finished.
+
+        Nothing is to be done where another process has finished the store meanwhile.
+
+        :raises StoreError: if another process has removed the unfinished store.
+        :raises ConfigurationError: if it has made one with other settings instead.
+        """
+        try:
+            self._write_block(block, rows)
+        except FileNotFoundError as error:
+            if not self._complete():
+                raise StoreError(
+                    f"{self._work} isn't there any more: another process has removed it, as --force does. "
+                    "Let only one of them run."
+                ) from error
+            self._open_complete()
+
+    def _write_block(self, block: int, rows: TopKRows) -> None:
+        where = block_rows(self.offsets, block, self.block_size)
+        arrays = []
+        for name in ROW_ARRAYS:
+            array = np.ascontiguousarray(getattr(rows, name), dtype=self._layout[name][1])
+            # Exactly these bytes: a memory map writes whole pages back, on a network also the neighbour's rows.
+            with open(self._store / f"{name}.npy", "r+b", buffering=0) as file:
+                row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+                file.seek(_data_offset(file) + where.start * row_bytes)
+                _write_all(file, array)
+                os.fsync(file.fileno())
+            arrays.append(array)
+        self._write(self._block_file(block), block_checksum(*arrays))
+
+    def finish(self) -> TopKStore:
+        """Give the store its name and return it opened.
+
+        Where several processes find all blocks there, one of them does it and the others agree.
+
+        :raises StoreError: if blocks are missing, or aren't on the disk as they were written, or if
+            the store can't be written.
+        :raises ConfigurationError: if another process has made a store with other settings there.
+        """
+        if not self._complete():
+            try:
+                with writing(self.path):
+                    self._finish()
+            except StoreError:
+                if not self._complete():
+                    raise
+            except OutputError as error:
+                if not self._complete():
+                    kept = (
+                        f"{error} The blocks in {self.partial} are kept: the same command goes on."
+                    )
+                    raise StoreError(kept) from error
+        raise_all(store_problems(self.path))
+        return self._open_complete()
+
+    def _open_complete(self) -> TopKStore:
+        store = TopKStore.open(self.path)
+        self._check_same_plan(self.path, store.meta)
+        return store
+
+    def _finish(self) -> None:
+        missing = self.missing_blocks()
+        if missing:
+            raise StoreError(
+                must_be("missing blocks", 0, len(missing), "Run the same command again.")
+            )
+        blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
+        self._check_blocks(blocks)
+        meta = {**self._plan, "block_checksums": blocks}
+        meta["signature"] = signature(meta)
+        meta_text = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
+        self._write(self._store / META_FILE, meta_text)
+        self._write(self._store / CHECKSUM_FILE, "".join(checksum_lines(self._store).values()))
+        self._store.rename(self.path)
+        self._remove_partial()
+
+    def _remove_partial(self) -> None:
+        try:
+            remove_own(self.partial, UNFINISHED_FILES, COMMAND)
+        except FileNotFoundError:
+            pass  # another process has done it
+        except BertKDError as error:
+            log.warning(
+                "%s is complete, but %s can't be removed: %s", self.path, self.partial, error
+            )
+
+    def _check_blocks(self, checksums: Sequence[str]) -> None:
+        """Read all blocks again; one that isn't as it was written has to be written anew."""
+        arrays = [np.load(self._store / f"{name}.npy", mmap_mode="r") for name in ROW_ARRAYS]
+        for block, expected in enumerate(checksums):
+            where = block_rows(self.offsets, block, self.block_size)
+            if block_checksum(*(array[where] for array in arrays)) != expected:
+                self._block_file(block).unlink(missing_ok=True)
+                raise StoreError(
+                    f"block {block} of {self.partial} isn't on the disk as it was written. "
+                    "Check the disk and run the same command again."
+                )
+
+    def _open(self, create: bool) -> None:
+        raise_all(store_problems(self.path))
+        plan_file = self.partial / PLAN_FILE
+        if create and not self._complete() and not plan_file.exists():
+            self._begin(plan_file)
+        wait_until_begun(self.path)
+        # In this order: another process may finish the store at any moment.
+        begun = read_marker(plan_file)
+        self._work = self.partial / begun.pop(WORK, "")
+        if self._complete():
+            self._open_complete()
+        else:
+            self._check_same_plan(self.partial, begun)
+
+    def _begin(self, plan_file: Path) -> None:
+        """Make the folder, unless another process is quicker."""
+        try:
+            with writing(self.partial):
+                if self.partial.exists():  # what a killed process was removing
+                    remove_own(self.partial, UNFINISHED_FILES, COMMAND)
+                self._create()
+        except OutputError:
+            if not plan_file.exists() and not self._complete():
+                raise
+
+    def _create(self) -> None:
+        """Make the folder under another name and rename it: nobody ever sees half of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with room_beside(self.partial) as room:
+            new = room / "new"
+            work = new / f"{WORK}-{uuid.uuid4().hex}"
+            store = work / STORE_FOLDER
+            store.mkdir(parents=True)
+            (work / BLOCKS_FOLDER).mkdir()
+            for array, (shape, dtype) in self._layout.items():
+                file = store / f"{array}.npy"
+                if array in self._arrays:
+                    np.save(file, self._arrays[array].astype(dtype))
+                else:
+                    np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+                    _allocate(file)
+            (store / SYMBOLS_FILE).write_text(self._symbols, "utf-8", newline="\n")
+            plan = json.dumps({WORK: work.name, **self._plan}, indent=1)
+            (new / PLAN_FILE).write_text(plan, "utf-8")
+            flush(new)
+            new.rename(self.partial)
+
+    def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
+        keys = {*begun, *self._plan} - {"block_checksums", "signature"}
+        differences = [
+            f"{key}: {begun.get(key)} before, {self._plan.get(key)} now"
+            for key in sorted(keys)
+            if begun.get(key) != self._plan.get(key)
+        ]
+        if differences:
+            raise ConfigurationError(
+                f"{folder} was made with other settings ({'; '.join(differences)}). "
+                "Use the same settings, another --dest, or --force to start over."
+            )
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a small file so that it is either whole or absent, also after a power cut."""
+        # Not beside `path`: what a killed process leaves behind must not end up in the store. Not by the
+        # number of the process either, which two containers may share.
+        temporary = self._work / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            temporary.write_text(text, "utf-8")
+            flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @property
+    def _store(self) -> Path:
+        return self._work / STORE_FOLDER
+
+    def _block_file(self, block: int) -> Path:
+        return self._work / BLOCKS_FOLDER / f"{block:06d}"
+
+    def _complete(self) -> bool:
+        # The folder gets its name when all is in it; an empty one is as good as none.
+        return holds_something(self.path)
+
+
+def _data_offset(file: Any) -> int:
+    """Return where the numbers of an opened .npy file begin."""
+    version = np.lib.format.read_magic(file)
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    read(file)
+    return int(file.tell())
+
+
+def _write_all(file: Any, array: np.ndarray) -> None:
+    left = memoryview(array.reshape(-1).view(np.uint8).data)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _allocate(file: Path) -> None:
+    """Take the disk's room now, so that a full disk is known before any compute is spent."""
+    if hasattr(os, "posix_fallocate"):
+        with open(file, "r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

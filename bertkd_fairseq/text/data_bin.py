@@ -1,0 +1,270 @@
+"""A data-bin made by ``bertkd prepare``: fairseq's binarized text and what later stages ask of it.
+
+::
+
+    DEST/dict.<lang>.txt, <split>.<src>-<tgt>.<lang>.{bin,idx}   as fairseq-preprocess writes them
+    DEST/tokenizer/                 the teacher's fast WordPiece tokenizer
+    DEST/references/<split>.<lang>  raw text of valid and test, a line per sentence of the data-bin
+    DEST/tokenized/<split>.<lang>   the same, normalised, Moses-tokenised (and lowercased)
+    DEST/bertkd.json                every setting, counts, versions
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.files import FolderKind, hash_file, read_marker
+
+SETTINGS_FILE = "bertkd.json"
+FORMAT = 1
+UNK_INDEX = 3
+"""The id of ``<unk>`` in every fairseq dictionary."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "chat_template.jinja",
+)
+"""All that transformers writes for a fast WordPiece tokenizer."""
+
+_AGAIN = "Run `bertkd prepare` again."
+_REQUIRED = ("source_lang", "target_lang", "lowercase")
+_INDEX_MAGIC = b"MMIDIDX\x00\x00"
+_OTHER_MAGICS = (b"TNTIDX\x00\x00", b"HUFFIDX\x00")  # of fairseq's other formats
+_INDEX_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
+_DTYPES: dict[int, type] = {
+    1: np.uint8,
+    2: np.int8,
+    3: np.int16,
+    4: np.int32,
+    5: np.int64,
+    8: np.uint16,
+    9: np.uint32,
+    10: np.uint64,
+}
+
+
+@dataclass(frozen=True)
+class DataBin:
+    """What ``bertkd prepare`` recorded about one data-bin; open one with :meth:`open`."""
+
+    path: Path
+    settings: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> DataBin:
+        """Read the settings of the data-bin at ``path``.
+
+        :raises DataError: if they are missing, unreadable or of a later format.
+        """
+        path = Path(path)
+        file = path / SETTINGS_FILE
+        try:
+            settings = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"`{path}` must be a data-bin with {SETTINGS_FILE}, but {file} can't be read "
+                f"({error.strerror}). Was it made by `bertkd prepare`?"
+            ) from error
+        except ValueError as error:
+            raise DataError(f"`{file}` must be JSON, but reading it gave: {error}.") from error
+        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+            seen = settings.get("format") if isinstance(settings, dict) else settings
+            raise DataError(
+                f"`{file}` must have format {FORMAT}, but has {seen!r} instead. "
+                "Make the data-bin again with this version's `bertkd prepare`."
+            )
+        if lacking := [key for key in _REQUIRED if key not in settings]:
+            raise DataError(
+                f"`{file}` must have {', '.join(_REQUIRED)}, but lacks {', '.join(lacking)}. "
+                "Make the data-bin again with `bertkd prepare`."
+            )
+        return cls(path, settings)
+
+    @property
+    def source_lang(self) -> str:
+        """Code of the source language."""
+        return str(self.settings["source_lang"])
+
+    @property
+    def target_lang(self) -> str:
+        """Code of the target language."""
+        return str(self.settings["target_lang"])
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether the text was lowercased."""
+        return bool(self.settings["lowercase"])
+
+    @property
+    def normalize(self) -> bool:
+        """Whether punctuation was normalised before tokenising."""
+        return bool(self.settings.get("normalize_punctuation", True))
+
+    @property
+    def tokenizer_dir(self) -> Path:
+        """Folder with the files of the teacher's tokenizer."""
+        return self.path / "tokenizer"
+
+    def checked_tokenizer(self) -> Path:
+        """Return the tokenizer's file: the very one that the text was cut with.
+
+        :raises DataError: if it is missing, or its content is another.
+        """
+        file = self.tokenizer_dir / "tokenizer.json"
+        if not file.is_file():
+            raise DataError(
+                f"`{file}` must be the tokenizer of the data-bin, but is missing. "
+                "Copy it from where the data-bin was made, or run `bertkd prepare` again."
+            )
+        wanted, seen = self.settings.get("tokenizer", {}).get("sha256"), hash_file(file)
+        if wanted not in (None, seen):
+            raise DataError(
+                f"`{file}` must be the tokenizer that the text was cut with (sha256 {wanted[:8]}), "
+                f"but is another (sha256 {seen[:8]}). Put the original back, or run `bertkd prepare` again."
+            )
+        return file
+
+    def reference(self, split: str, lang: str) -> Path:
+        """Return the file with the raw text of ``split`` in ``lang``."""
+        return self._text("references", split, lang)
+
+    def tokenized(self, split: str, lang: str) -> Path:
+        """Return the file with the Moses-tokenised text of ``split`` in ``lang``."""
+        return self._text("tokenized", split, lang)
+
+    def _text(self, folder: str, split: str, lang: str) -> Path:
+        file = self.path / folder / f"{split}.{lang}"
+        if not file.is_file():
+            have = sorted(f.name for f in file.parent.glob("*")) if file.parent.is_dir() else []
+            raise DataError(
+                f"`{file}` must be a file, but there is none. "
+                f"This data-bin keeps {', '.join(have) or 'nothing'} in {folder}."
+            )
+        return file
+
+    def prefix(self, split: str, lang: str) -> Path:
+        """Return the path of a binarized file of ``split`` in ``lang``, less ``.bin``/``.idx``."""
+        return self.path / f"{split}.{self.source_lang}-{self.target_lang}.{lang}"
+
+
+def data_bin_files(source_lang: str, target_lang: str, splits: Iterable[str]) -> list[str]:
+    """Return all that ``bertkd prepare`` may write to a data-bin, by relative path."""
+    files = [SETTINGS_FILE, "preprocess.log", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
+    for lang in (source_lang, target_lang):
+        files.append(f"dict.{lang}.txt")
+        for split in splits:
+            binarized = f"{split}.{source_lang}-{target_lang}.{lang}"
+            files += [f"{binarized}.bin", f"{binarized}.idx"]
+            files += [f"references/{split}.{lang}", f"tokenized/{split}.{lang}"]
+    return files
+
+
+def _own_files(folder: Path) -> list[str] | None:
+    settings = read_marker(folder / SETTINGS_FILE)
+    splits = settings.get("splits")
+    if settings.get("format") != FORMAT or not isinstance(splits, dict):
+        return None
+    return data_bin_files(settings.get("source_lang", ""), settings.get("target_lang", ""), splits)
+
+
+DATA_BIN = FolderKind("data-bin", "bertkd prepare", _own_files)
+
+
+def read_binarized(prefix: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``sizes (sentences,)`` and all ``tokens (sum of sizes,)`` of one binarized file.
+
+    :raises DataError: if it isn't in fairseq's mmap format or the two files don't fit each other.
+    """
+    sizes, dtype = read_index(prefix)
+    return sizes, np.fromfile(f"{prefix}.bin", dtype)
+
+
+def read_index(prefix: Path) -> tuple[np.ndarray, np.dtype[Any]]:
+    """Return ``sizes (sentences,)`` and the tokens' type of one binarized file, whose tokens aren't read.
+
+    :raises DataError: if it isn't in fairseq's mmap format or the two files don't fit each other.
+    """
+    index, data = Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+    try:
+        with index.open("rb") as file:
+            magic, _, code, count = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
+            if magic != _INDEX_MAGIC:
+                raise ValueError(magic)
+            sizes = np.frombuffer(file.read(4 * count), np.int32, count)
+        dtype = np.dtype(_DTYPES[code])
+        with data.open("rb") as file:
+            num_tokens = os.fstat(file.fileno()).st_size // dtype.itemsize
+    except OSError as error:
+        raise DataError(f"`{error.filename}` can't be read: {error.strerror}. {_AGAIN}") from error
+    except (KeyError, ValueError, struct.error) as error:
+        raise DataError(
+            f"`{index}` must be an index of fairseq's mmap format, but is damaged or another kind of file. {_AGAIN}"
+        ) from error
+    if int(sizes.sum()) != num_tokens:
+        raise DataError(
+            f"`{data}` must hold the {int(sizes.sum())} tokens of its index, "
+            f"but holds {num_tokens} instead. {_AGAIN}"
+        )
+    return sizes, dtype
+
+
+def binarized_splits(folder: str | Path) -> list[str]:
+    """Return what a folder holds of binarized text, as ``train.de-en``, sorted."""
+    pattern = re.compile(r"(.+\.[^.-]+-[^.-]+)\.[^.]+\.idx")
+    names = (pattern.fullmatch(path.name) for path in Path(folder).glob("*.idx"))
+    return sorted({match[1] for match in names if match})
+
+
+def split_prefix(folder: str | Path, split: str, langs: tuple[str, str]) -> str | None:
+    """Return the path of a split's files less ``<lang>.bin``, made for either direction; None if there are none."""
+    source, target = langs
+    for pair in (f"{source}-{target}", f"{target}-{source}"):
+        prefix = os.path.join(folder, f"{split}.{pair}.")
+        if os.path.exists(f"{prefix}{source}.idx"):
+            return prefix
+    return None
+
+
+def check_split(
+    folder: str | Path, split: str, langs: tuple[str, str], *, in_one_part: bool = False
+) -> None:
+    """Check that fairseq will find a split's binarized text whole, before it tries to read it.
+
+    :param in_one_part: refuse a ``train1`` beside ``train``, which fairseq-train would join.
+    :raises DataError: if it is missing, damaged, or of unequal sides.
+    """
+    prefix = split_prefix(folder, split, langs)
+    if prefix is None:
+        raise DataError(
+            f"`{folder}` must hold a split {split!r} of {langs[0]} and {langs[1]}, "
+            f"but holds {', '.join(binarized_splits(folder)) or 'none'} instead."
+        )
+    with open(f"{prefix}{langs[0]}.idx", "rb") as file:
+        other_format = file.read(8) in _OTHER_MAGICS
+    if other_format:
+        return  # nothing that `bertkd prepare` made: left to fairseq
+    first, second = (len(read_index(Path(prefix + lang))[0]) for lang in langs)
+    if first != second:
+        raise DataError(
+            f"`{prefix}*` must have as many sentences in {langs[0]} as in {langs[1]}, "
+            f"but has {first} and {second} instead. {_AGAIN}"
+        )
+    if in_one_part and split_prefix(folder, f"{split}1", langs) is not None:
+        raise DataError(
+            f"`{folder}` must have {split!r} in one part, which a teacher store belongs to, but has {split + '1'!r} "
+            "as well, which fairseq-train joins to it. Move that one elsewhere, or prepare both as one text."
+        )

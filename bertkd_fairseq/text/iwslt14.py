@@ -1,0 +1,209 @@
+"""The IWSLT14 German-English archive as raw text, in the split that published scores share.
+
+The steps are those of fairseq's usual recipe for this data, ``prepare-iwslt14.sh``::
+
+    train.tags.de-en.{de,en}  ─ lines with <url>, <talkid> or <keywords> out; <title> and
+        <description> unwrapped ─ CleaningRules ─ every 23rd pair to valid, the others to train
+    IWSLT14.TED*.xml          ─ <seg> lines, ’ to ' ─ test, five files one after the other
+
+Cleaning comes before the split, so it is valid's as well as train's; test keeps every pair. Lengths
+are of Moses tokens before lowercasing and before any subwords, punctuation as it stands. Entities
+(``&amp;``) stay as they stand, too. Of that recipe's cleaning, only the limit of 1,000 characters a
+word is left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bertkd_fairseq import __version__
+from bertkd_fairseq.errors import DataError, raise_all
+from bertkd_fairseq.files import FolderKind, hash_file, new_folder, read_marker
+from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.lines import decode_lines, write_lines
+from bertkd_fairseq.text.moses import tokenize_lines
+
+FACTS_FILE = "iwslt14.json"
+LANGS = ("de", "en")
+SPLITS = ("train", "valid", "test")
+PAIRS = (160_239, 7_283, 6_750)
+"""What the usual recipe gives for train, valid and test."""
+
+_TRAIN = "train.tags.de-en"
+_TEST = tuple(
+    f"IWSLT14.{name}.de-en"
+    for name in ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
+)
+_VALID_EVERY = 23
+_DROPPED_LINES = ("<url>", "<talkid>", "<keywords>")
+_UNWRAPPED = re.compile("</?(?:title|description)>")
+_SEGMENT = re.compile(r'<seg id="[0-9]*">\s*|\s*</seg>\s*')
+
+# Moses' own script takes these control characters for tokens, as any symbol, and drops those. Here
+# all of them go before tokenising, so for lengths as counted there a symbol stands in.
+_COUNTED = dict.fromkeys([*range(0x7F, 0x85), *range(0x86, 0xA0)], "¤")
+_UNCOUNTED = dict.fromkeys(range(0x1C, 0x20), "")
+
+Pairs = tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Iwslt14:
+    """The raw text of each split, and what the data's own training pairs were before cleaning."""
+
+    splits: dict[str, Pairs]
+    read: int
+    dropped: dict[str, int]
+
+    @property
+    def pairs(self) -> tuple[int, ...]:
+        """Number of pairs in train, valid and test."""
+        return tuple(len(self.splits[split][0]) for split in SPLITS)
+
+
+def read_archive(path: Path) -> dict[str, list[str]]:
+    """Return the lines of every file that is needed of ``de-en.tgz``, by the file's name.
+
+    :raises DataError: if the archive is damaged, cut short, or lacks a file.
+    """
+    try:
+        # To the last byte, so that the checksum of the archive itself has been compared.
+        data = gzip.decompress(path.read_bytes())
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            members = {PurePosixPath(m.name).name: m for m in archive if m.isfile()}
+            missing = [name for name in _files() if name not in members]
+            contents = {
+                name: archive.extractfile(members[name]).read()  # type: ignore[union-attr]
+                for name in _files()
+                if name in members
+            }
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"`{path}` must be a whole .tgz archive, but reading it gave: {reason}. Get it again."
+        ) from None
+    raise_all([f"`{path}` must hold {name}, but doesn't." for name in missing], DataError)
+    return {name: decode_lines(data, f"{path}:{name}") for name, data in contents.items()}
+
+
+def _files() -> list[str]:
+    tests = [f"{name}.{lang}.xml" for name in _TEST for lang in LANGS]
+    return [f"{_TRAIN}.{lang}" for lang in LANGS] + tests
+
+
+def train_lines(lines: Sequence[str]) -> list[str]:
+    """Return the text of one ``train.tags`` file: title, description and sentences of each talk."""
+    return [
+        _UNWRAPPED.sub("", line) for line in lines if not any(tag in line for tag in _DROPPED_LINES)
+    ]
+
+
+def xml_lines(lines: Sequence[str]) -> list[str]:
+    """Return the sentences of one XML file, apostrophes straight."""
+    return [_SEGMENT.sub("", line).replace("’", "'") for line in lines if "<seg id" in line]
+
+
+def make_splits(files: Mapping[str, list[str]], *, workers: int = 1) -> Iwslt14:
+    """Return the three splits of the files that :func:`read_archive` gave.
+
+    :raises DataError: if a file has more or fewer sentences in one language than in the other.
+    """
+    train: Any = [train_lines(files[f"{_TRAIN}.{lang}"]) for lang in LANGS]
+    tests: Any = [[xml_lines(files[f"{name}.{lang}.xml"]) for lang in LANGS] for name in _TEST]
+    errors = [
+        f"`{name}` must have as many sentences in de as in en, "
+        f"but has {len(source):,} and {len(target):,} instead."
+        for name, (source, target) in zip((_TRAIN, *_TEST), (train, *tests), strict=True)
+        if len(source) != len(target)
+    ]
+    raise_all(errors, DataError)
+    kept, dropped = _clean(train, workers)
+    numbered = list(enumerate(kept, 1))
+    valid = [i for number, i in numbered if number % _VALID_EVERY == 0]
+    rest = [i for number, i in numbered if number % _VALID_EVERY]
+    return Iwslt14(
+        splits={
+            "train": ([train[0][i] for i in rest], [train[1][i] for i in rest]),
+            "valid": ([train[0][i] for i in valid], [train[1][i] for i in valid]),
+            "test": (
+                [line for source, _ in tests for line in source],
+                [line for _, target in tests for line in target],
+            ),
+        },
+        read=len(train[0]),
+        dropped=dropped,
+    )
+
+
+def _clean(train: Sequence[list[str]], workers: int) -> tuple[list[int], dict[str, int]]:
+    """Return the numbers of the pairs that stay, and how many go for each reason."""
+    tokens = [
+        tokenize_lines(
+            [line.translate(_COUNTED | _UNCOUNTED) for line in side],
+            lang,
+            normalize=False,
+            workers=workers,
+        )
+        for side, lang in zip(train, LANGS, strict=True)
+    ]
+    kept, dropped, _ = CleaningRules().clean(tokens)
+    return kept, dropped
+
+
+def check_pairs(data: Iwslt14, wanted: Sequence[int], archive: Path) -> None:
+    """Compare the number of pairs in train, valid and test.
+
+    :raises DataError: with what is seen and what is wanted.
+    """
+    if data.pairs != tuple(wanted):
+        numbers, seen = (" / ".join(f"{n:,}" for n in pairs) for pairs in (wanted, data.pairs))
+        raise DataError(
+            f"`{archive}` must give {numbers} pairs of train / valid / test, but gives {seen} "
+            "instead. Is it IWSLT14 German-English as released? To use it as it is, give "
+            f"`--pairs {' '.join(map(str, data.pairs))}`."
+        )
+
+
+def _own_files(folder: Path) -> list[str] | None:
+    if "archive" not in read_marker(folder / FACTS_FILE):
+        return None
+    return [FACTS_FILE, *(f"{split}.{lang}" for split in SPLITS for lang in LANGS)]
+
+
+TEXT = FolderKind("text of IWSLT14", "bertkd iwslt14", _own_files)
+
+
+def write_splits(
+    data: Iwslt14, archive: Path, dest: Path, *, force: bool = False
+) -> dict[str, Any]:
+    """Write ``dest/<split>.<lang>`` and what is known of them, all or nothing; return the latter.
+
+    ``force``: replace such a folder.
+
+    :raises OutputError: if ``dest`` can't be written.
+    """
+    facts = {
+        "archive": str(archive),
+        "bytes": archive.stat().st_size,
+        "sha256": hash_file(archive),
+        "cleaning": asdict(CleaningRules()),
+        "read": data.read,
+        "dropped": data.dropped,
+        "pairs": dict(zip(SPLITS, data.pairs, strict=True)),
+        "bertkd-fairseq": __version__,
+    }
+    with new_folder(dest, TEXT, force=force) as partial:
+        for split, sides in data.splits.items():
+            for lang, lines in zip(LANGS, sides, strict=True):
+                write_lines(partial / f"{split}.{lang}", lines)
+        (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    return facts

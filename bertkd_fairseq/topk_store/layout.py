@@ -1,0 +1,102 @@
+"""The teacher's soft targets on disk: a folder that needs only numpy to read.
+
+One row per target token, EOS included, in the order of the data-bin::
+
+    ids.npy        (tokens, K)       uint8/16/32, the smallest type that holds the dictionary
+    logprobs.npy   (tokens, K)       float16, descending: log-probabilities at temperature 1
+    log_tail.npy   (tokens,)         float16: log of the probability outside the K entries
+    offsets.npy    (sentences + 1,)  int64: where each sentence's rows begin, and where the last one's end
+    crc32.npy      (sentences,)      uint32: checksum of each pair, to name the first that differs
+    symbols.txt    the target dictionary that ids stand for, one symbol a line
+    meta.json      settings, hashes, a checksum per block, a signature
+    SHA256SUMS     of all files above, as sha256sum writes it
+
+Where a row stands follows from the target lengths alone, before the teacher has run, so that blocks of
+consecutive sentences can be written in any order (:mod:`bertkd_fairseq.dump.writer`). A sentence without a
+teacher has ``-inf`` log-probabilities throughout and a log tail of 0: all of the mass is outside.
+
+Where ``meta.json`` says ``"targets": "sampled"``, the entries are K random draws from the teacher, each symbol once
+with the log of its share among the draws; ``-inf`` where a row has fewer than K different ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.files import hash_file
+
+FORMAT = "bertkd-topk"
+FORMAT_VERSION = 1
+PARTIAL_SUFFIX = ".partial"
+
+TOPK, SAMPLED = TARGETS = ("topk", "sampled")
+
+ROW_ARRAYS = ("ids", "logprobs", "log_tail")
+ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets", "crc32"))
+SYMBOLS_FILE = "symbols.txt"
+META_FILE = "meta.json"
+CHECKSUM_FILE = "SHA256SUMS"
+FILES = (*ARRAY_FILES, SYMBOLS_FILE, META_FILE, CHECKSUM_FILE)
+
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+def store_layout(num_tokens: int, num_sentences: int, k: int, num_symbols: int) -> Layout:
+    """Return shape and type of every array of a store."""
+    half = np.dtype(np.float16)
+    return {
+        "ids": ((num_tokens, k), np.dtype(np.min_scalar_type(num_symbols - 1))),
+        "logprobs": ((num_tokens, k), half),
+        "log_tail": ((num_tokens,), half),
+        "offsets": ((num_sentences + 1,), np.dtype(np.int64)),
+        "crc32": ((num_sentences,), np.dtype(np.uint32)),
+    }
+
+
+def bytes_per_token(k: int, num_symbols: int) -> int:
+    """Return what one target token takes on disk: ids, log-probabilities and log tail."""
+    layout = store_layout(1, 1, k, num_symbols)
+    return sum(int(np.prod(layout[name][0])) * layout[name][1].itemsize for name in ROW_ARRAYS)
+
+
+def signature(meta: Mapping[str, Any]) -> str:
+    """Return one line that names what the scores of a student depend on."""
+    hashes = meta.get("hashes", {})
+    parts = {
+        "fmt": meta["format_version"],
+        "k": meta["k"],
+        "masks": meta.get("num_masks", "?"),
+        "precision": meta.get("precision", "?"),
+        "teacher": str(meta.get("teacher", {}).get("sha256", "?"))[:8],
+        "data": str(hashes.get("data", "?"))[:8],
+        "tokens": meta["num_tokens"],
+        "version": meta.get("versions", {}).get("bertkd_fairseq", "?"),
+    }
+    if meta.get("targets") == SAMPLED:
+        parts["targets"] = f"{SAMPLED}, seed {meta.get('seed', '?')}"
+    return "|".join([FORMAT, *(f"{name}:{value}" for name, value in parts.items())])
+
+
+def checksum_lines(folder: Path) -> dict[str, str]:
+    """Return the line of SHA256SUMS for every other file of a store."""
+    names = (name for name in FILES if name != CHECKSUM_FILE)
+    return {name: f"{hash_file(folder / name)}  {name}\n" for name in names}
+
+
+def block_rows(offsets: np.ndarray, block: int, block_size: int) -> slice:
+    """Return the rows of a block of ``block_size`` consecutive sentences (the last may be smaller)."""
+    last = min((block + 1) * block_size, len(offsets) - 1)
+    return slice(int(offsets[block * block_size]), int(offsets[last]))
+
+
+def block_checksum(*arrays: np.ndarray) -> str:
+    """Return the sha256 of the bytes of a block's arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()

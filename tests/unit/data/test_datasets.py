@@ -1,0 +1,110 @@
+"""The fairseq datasets: masks that belong to sentences, teacher rows that follow the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary, LanguagePairDataset
+
+from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
+from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
+from bertkd_fairseq.topk_store import TopKStore
+from tests.unit.topk_store.test_store import make_rows, make_writer
+
+LENGTHS = [(3, 5), (9, 2), (1, 7), (4, 4), (6, 1), (2, 9)]
+
+
+def make_pairs(lengths: list[tuple[int, int]] = LENGTHS, **options: bool) -> LanguagePairDataset:
+    dictionary = Dictionary()
+    for symbol in range(40):
+        dictionary.add_symbol(f"w{symbol}")
+    generator = torch.Generator().manual_seed(0)
+
+    def sentence(length: int) -> torch.Tensor:
+        ids = torch.randint(4, len(dictionary), (length - 1,), generator=generator)
+        return torch.cat([ids, torch.tensor([dictionary.eos()])])
+
+    sides = [[sentence(pair[side]) for pair in lengths] for side in (0, 1)]
+    sizes = [np.array([len(s) for s in side]) for side in sides]
+    return LanguagePairDataset(
+        sides[0], sizes[0], dictionary, sides[1], sizes[1], dictionary, shuffle=False, **options
+    )
+
+
+def make_cmlm(
+    pairs: LanguagePairDataset, fixed_masks: bool = False, max_positions: int = 512
+) -> CMLMDataset:
+    return CMLMDataset(
+        pairs, seed=1, mask_rate=0.15, max_positions=max_positions, fixed_masks=fixed_masks
+    )
+
+
+def masks(dataset: CMLMDataset, epoch: int) -> list[list[bool]]:
+    dataset.set_epoch(epoch)
+    return [dataset[index]["mask"].tolist() for index in range(len(dataset))]
+
+
+def test_training_masks_change_with_the_epoch_and_nothing_else() -> None:
+    first, second = make_cmlm(make_pairs()), make_cmlm(make_pairs())
+    assert masks(first, 1) == masks(second, 1)
+    assert masks(first, 1) != masks(first, 2)
+
+
+def test_validation_masks_never_change() -> None:
+    dataset = make_cmlm(make_pairs(), fixed_masks=True)
+    assert masks(dataset, 1) == masks(dataset, 2) == masks(dataset, 7)
+
+
+def test_a_batch_holds_the_pairs_and_asks_for_what_is_masked() -> None:
+    pairs = make_pairs()
+    dataset = make_cmlm(pairs)
+    batch = dataset.collater([dataset[index] for index in (4, 1, 5)])
+    net_input = batch["net_input"]
+    assert batch["id"].tolist() == [4, 1, 5]
+    assert batch["ntokens"] == 1 + 2 + 9
+    assert batch["target"].tolist() == net_input["tokens"][net_input["masked"]].tolist()
+    for row, index in enumerate((4, 1, 5)):
+        whole = [0, *pairs.src[index].tolist(), *pairs.tgt[index].tolist()]
+        assert net_input["tokens"][row, : len(whole)].tolist() == whole
+        assert dataset.num_tokens(index) == len(whole)
+        mask = net_input["masked"][row, 1 + len(pairs.src[index]) : len(whole)]
+        assert mask.tolist() == dataset[index]["mask"].tolist()
+
+
+def test_a_long_source_is_cut_and_a_long_target_is_left_for_fairseq_to_filter() -> None:
+    dataset = make_cmlm(make_pairs([(9, 2), (3, 5), (4, 8)]), max_positions=9)
+    assert dataset.sizes.tolist() == [9, 9, 13]  # cut, fits as it is, can't fit
+    assert dataset.num_shortened == 1
+    assert len(dataset[0]["source"]) == 6
+    assert dataset[0]["source"][-1] == 2
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TopKStore:
+    sizes = np.array([target for _, target in LENGTHS])
+    writer = make_writer(tmp_path / "topk", sizes, k=3, num_symbols=44, block_size=10)
+    writer.write_block(0, make_rows(int(sizes.sum()), 3, 44, seed=0))
+    return writer.finish()
+
+
+@pytest.mark.parametrize("left_pad_target", [False, True])
+@pytest.mark.parametrize("topk", [1, 3])
+def test_teacher_rows_follow_the_order_of_the_batch(
+    store: TopKStore, left_pad_target: bool, topk: int
+) -> None:
+    pairs = make_pairs(left_pad_target=left_pad_target)
+    dataset = TeacherTopKDataset(pairs, store, topk)
+    batch = dataset.collater([dataset[index] for index in (0, 5, 1, 2)])
+    # fairseq sorts by source length; the rows have to come along.
+    assert batch["id"].tolist() == [1, 0, 5, 2]
+    assert batch["teacher_ids"].shape == (4, 9, topk)
+    for row, index in enumerate(batch["id"].tolist()):
+        tokens = batch["target"][row].ne(1)
+        ids, logprobs = store.sentence(index)
+        np.testing.assert_array_equal(batch["teacher_ids"][row][tokens], ids[:, :topk])
+        np.testing.assert_array_equal(batch["teacher_logprobs"][row][tokens], logprobs[:, :topk])
+        assert torch.isneginf(batch["teacher_logprobs"][row][~tokens]).all()
+    assert dataset.collater([]) == {}
