@@ -1,0 +1,208 @@
+"""Settings of a stage as a dataclass, which knows its defaults, choices, ranges and help; a parser is made from it.
+
+::
+
+    @dataclass(frozen=True, kw_only=True)
+    class AverageConfig:
+        last: int | None = setting("average the last N checkpoints", default=None, at_least=2, metavar="N")
+
+    add_arguments(parser, AverageConfig)                     # --last N
+    config = from_arguments(AverageConfig, parser.parse_args())
+    raise_all(range_problems(config))
+
+Below the command line, a problem names a setting as Python does, ```AverageConfig.last` must be ...``;
+:func:`in_options` puts the option in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import re
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bertkd_fairseq.errors import must_be
+
+C = TypeVar("C")
+
+log = logging.getLogger(__name__)
+
+_KEY = "setting"
+_REQUIRED: Any = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field of a settings dataclass knows beside its name, type and default."""
+
+    help: str
+    choices: Sequence[str] = ()
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    metavar: str | tuple[str, ...] | None = None
+    group: str = ""
+    option: str = ""  # if it isn't the field's name
+    old_option: str = ""  # what an option was called in the version before
+    positional: bool = False
+    repeated: bool = False  # the option may be given several times
+    read: Callable[[Any], Any] | None = None  # from what the parser gives to the field's value
+
+
+def setting(help: str, *, default: Any = _REQUIRED, **more: Any) -> Any:
+    """Return a field of a settings dataclass; ``more`` as in :class:`Setting`. Without ``default`` it is required."""
+    metadata = {_KEY: Setting(help, **more)}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
+    """Give ``parser`` an option for each setting of ``config``, in its group."""
+    groups: dict[str, Any] = {"": parser}
+    kinds = typing.get_type_hints(config)
+    for field in _fields(config):
+        known: Setting = field.metadata[_KEY]
+        if known.group not in groups:
+            groups[known.group] = parser.add_argument_group(known.group)
+        groups[known.group].add_argument(
+            *_names(field), **_described(field, known, kinds[field.name])
+        )
+
+
+def from_arguments(config: type[C], args: argparse.Namespace) -> C:
+    """Return the settings that the parsed arguments give; the namespace may hold others' as well.
+
+    :raises ConfigurationError: if what is given for a setting can't be read.
+    """
+    values = {}
+    for field in _fields(config):
+        value = getattr(args, field.name)
+        read = field.metadata[_KEY].read
+        values[field.name] = read(value) if read and value is not None else value
+    return config(**values)
+
+
+def range_problems(config: Any) -> list[str]:
+    """Return a message for each setting that is outside of its range or none of its choices."""
+    problems = []
+    for field in _fields(type(config)):
+        known: Setting = field.metadata[_KEY]
+        value = getattr(config, field.name)
+        if value is None:
+            continue
+        if known.choices and value not in known.choices:
+            problems.append(
+                must_be(
+                    named(config, field.name), f"one of {', '.join(known.choices)}", repr(value)
+                )
+            )
+        elif wanted := _wanted(known, value):
+            problems.append(must_be(named(config, field.name), wanted, value))
+    return problems
+
+
+def named(config: Any, field: str) -> str:
+    """Return how messages name a setting, ``AverageConfig.last``: :func:`in_options` finds it so."""
+    kind = config if isinstance(config, type) else type(config)
+    return f"{kind.__name__}.{field}"
+
+
+def in_options(message: str, config: type) -> str:
+    """Return ``message`` with every ``Config.field`` as the ``--option`` of the command line."""
+    options = {field.name: _names(field)[0] for field in _fields(config)}
+    pattern = rf"\b{config.__name__}\.(\w+)"
+    return re.sub(pattern, lambda found: options.get(found[1], found[0]), message)
+
+
+def _fields(config: type) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(config) if _KEY in field.metadata]
+
+
+def _names(field: dataclasses.Field[Any]) -> list[str]:
+    known: Setting = field.metadata[_KEY]
+    if known.positional:
+        return [field.name]
+    name = known.option or f"--{field.name.replace('_', '-')}"
+    return [name, known.old_option] if known.old_option else [name]
+
+
+def _described(field: dataclasses.Field[Any], known: Setting, kind: Any) -> dict[str, Any]:
+    """Return the keyword arguments of ``add_argument``."""
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    default = None if required or known.repeated else field.default
+    keywords: dict[str, Any] = {"help": known.help, "default": default}
+    if not known.positional:
+        keywords |= {"dest": field.name, "required": required}
+    elif not required:
+        keywords["nargs"] = "*" if known.repeated else "?"
+    if kind is bool:
+        return {**keywords, "action": "store_true"}
+    if known.metavar:
+        keywords["metavar"] = known.metavar
+    if known.choices:
+        keywords["choices"] = known.choices
+    if isinstance(known.metavar, tuple):
+        keywords["nargs"] = len(known.metavar)
+    if known.repeated:
+        keywords["default"] = []
+        if not known.positional:
+            keywords["action"] = "append"
+    if convert := _converter(kind):
+        keywords["type"] = convert
+    if known.old_option:
+        keywords["action"] = _Renamed
+    return keywords
+
+
+class _Renamed(argparse.Action):
+    """Store the value; say so where the option was called by its old name, which the next version won't know."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        new, *old = self.option_strings
+        if option_string in old:
+            log.warning(
+                "%s is now called %s; the old name goes in the next version", option_string, new
+            )
+        setattr(namespace, self.dest, values)
+
+
+def _converter(kind: Any) -> type | None:
+    """Return what makes a value of one word: int, float or Path, inside of Optional or Sequence too."""
+    if kind in (int, float, Path):
+        return typing.cast(type, kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType, tuple, list):
+        found = (_converter(argument) for argument in typing.get_args(kind))
+        return next((convert for convert in found if convert), None)
+    return None
+
+
+def _wanted(known: Setting, value: Any) -> str:
+    """Return which range ``value`` is outside of, in words; nothing if it is inside."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    low, high, above = known.at_least, known.at_most, known.above
+    # Written so that a NaN is outside.
+    inside = (
+        (low is None or value >= low)
+        and (high is None or value <= high)
+        and (above is None or value > above)
+    )
+    if inside:
+        return ""
+    if low is not None and high is not None:
+        return f"from {low:g} to {high:g}"
+    bounds = ((low, "at least"), (above, "above"), (high, "at most"))
+    return " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)

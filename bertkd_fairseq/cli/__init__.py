@@ -1,7 +1,8 @@
 """The ``bertkd`` command: one module per subcommand, imported only when it is called.
 
 A subcommand module offers ``EXAMPLE`` (a runnable command line for the help), ``add_arguments(parser)``
-and ``run(args) -> int`` (the exit code). Its one-line summary stands in :data:`COMMANDS` alone.
+and ``run(args) -> int`` (the exit code), and as ``CONFIG`` the settings that its options stand for, where it has any.
+Its one-line summary stands in :data:`COMMANDS` alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import sys
 from collections.abc import Sequence
 
 from bertkd_fairseq import __version__
-from bertkd_fairseq.errors import EXIT_CODE, report
+from bertkd_fairseq.errors import EXIT_CODE, BertKDError, report
 from bertkd_fairseq.process import threads
 from bertkd_fairseq.process.excepthook import show_origin
 from bertkd_fairseq.process.interrupts import terminated_as_interrupted
 from bertkd_fairseq.process.user_errors import as_user_error
+from bertkd_fairseq.settings import in_options
 
 COMMANDS = {
     "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
@@ -75,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename is None:  # standard output itself
             _drop_output()
         show_origin(error)
-        return report(found)
+        config = getattr(module, "CONFIG", None)
+        return report(found if config is None else BertKDError(in_options(str(found), config)))
 
 
 def _drop_output() -> None:
@@ -84,10 +87,12 @@ def _drop_output() -> None:
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in every help line that has one, the example as it is typed."""
+    """In every help line its default, or that it is required; the example as it is typed."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.required:
+            return f"{action.help} (required)"
+        if action.default is None or action.default is False or action.default == []:
             return action.help
         return super()._get_help_string(action)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bertkd_fairseq.cli.options import output_problems
 from bertkd_fairseq.errors import must_be, raise_all
 from bertkd_fairseq.files import whole_file
+from bertkd_fairseq.text.outputs import output_problems
 
 EXAMPLE = "bertkd average --save-dir student --last 5 --output student/average_last5.pt"
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """:raises ConfigurationError: with everything that is wrong with the options."""
-    errors = output_problems(force=args.force, output=args.output)
+    errors = output_problems({"--output": args.output}, force=args.force)
     chosen = [bool(args.inputs), args.last is not None, args.best]
     if sum(chosen) != 1:
         errors.append("Exactly one of `--inputs`, `--last` and `--best` must be given.")

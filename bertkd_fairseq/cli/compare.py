@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 from dataclasses import asdict
@@ -14,11 +13,13 @@ from bertkd_fairseq.analysis.compare.html import format_html
 from bertkd_fairseq.analysis.compare.scoring import Trials, seed_problems
 from bertkd_fairseq.analysis.compare.text import REFERENCE, format_comparison
 from bertkd_fairseq.analysis.compare.translations import System, read_run
-from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
+from bertkd_fairseq.cli.reports import named_files, write_json
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.files import whole_file
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.lines import read_lines
 from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.outputs import output_problems
 
 EXAMPLE = (
     "bertkd compare --data-bin data-bin --system plain=plain.1.out --system plain=plain.2.out "
@@ -109,10 +110,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         read = {s.name: [[str(r.path), r.format] for r in s.runs] for s in systems}
         record = {"reference": str(path), "files": read, "baseline": systems[0].name}
-        text = json.dumps({**record, **asdict(comparison)}, indent=1, ensure_ascii=False)
-        write_whole(args.json, text + "\n")
+        write_json("bertkd compare", args.json, {**record, **asdict(comparison)})
     if args.html:
-        write_whole(args.html, format_html(comparison, str(path), systems))
+        _write(args.html, format_html(comparison, str(path), systems))
     print(format_comparison(comparison))
     return 0
 
@@ -152,7 +152,9 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, list[str]], list[int]]:
         if Path(file).resolve() in (Path(run).resolve() for run in runs):
             wrong.append(f"`--system` must give each run once, but gives {name}={file} again.")
         runs.append(file)
-    problems += wrong + output_problems(force=args.force, json=args.json, html=args.html)
+    problems += wrong + output_problems(
+        {"--json": args.json, "--html": args.html}, force=args.force
+    )
     raise_all(problems, ConfigurationError)
     return files, ends
 
@@ -180,6 +182,11 @@ def _read_texts(
             f"but has {len(source)} instead."
         )
     return path, Texts(reference, tokenized, source)
+
+
+def _write(path: str, text: str) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def language_of(reference: str) -> str:

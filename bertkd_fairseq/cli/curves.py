@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bertkd_fairseq.analysis.curves.plot import METRICS, metrics, plot
 from bertkd_fairseq.analysis.curves.training_log import read_log, write_csv
-from bertkd_fairseq.cli.options import named_files, output_problems
+from bertkd_fairseq.cli.reports import named_files
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.text.outputs import output_problems
 
 EXAMPLE = "bertkd curves logs/teacher.log logs/plain.log --run distilled=kd/train.log"
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     logs, errors = _logs(args)
     if dest.suffix != ".png":
         errors.append(must_be("--dest", "a file that ends in .png", dest))
-    errors += output_problems(force=args.force, dest=dest, csv=table)
+    errors += output_problems({"--dest": dest, "--csv": table}, force=args.force)
     raise_all(errors, ConfigurationError)
     runs = {name: read_log(file) for name, file in logs.items()}
     if not metrics(runs):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertkd_fairseq.analysis.curves.training_log import read_log
-from bertkd_fairseq.cli.options import inside_problems, write_whole
+from bertkd_fairseq.cli.reports import write_json
 from bertkd_fairseq.demo.estimate import estimated_seconds
 from bertkd_fairseq.demo.folder import COMMAND, make_folder
 from bertkd_fairseq.demo.running import Record, run_stage
@@ -17,6 +17,7 @@ from bertkd_fairseq.demo.stages import FULL, QUICK, Stage, log_file, plan
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.files import only_process
 from bertkd_fairseq.precision import AUTO, CHOICES
+from bertkd_fairseq.text.outputs import inside_problems
 
 EXAMPLE = "bertkd demo --dest demo"
 
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         "seconds": seconds,
         **_results(dest),
     }
-    _write_json(dest / "demo.json", results)
+    write_json("bertkd demo", dest / "demo.json", results)
     print(_summary(results, dest))
     return 0
 
@@ -105,10 +106,6 @@ def _results(dest: Path) -> dict[str, Any]:
         "curves": str(dest / "curves.png"),
         "report": str(dest / "compare.html"),
     }
-
-
-def _write_json(path: Path, value: object) -> None:
-    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 def _summary(results: dict[str, Any], dest: Path) -> str:

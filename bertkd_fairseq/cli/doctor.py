@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
-from bertkd_fairseq import __version__
-from bertkd_fairseq.cli.options import REPLACED, report_problems, write_whole
+from bertkd_fairseq.cli.reports import add_json, json_problems, write_json
 from bertkd_fairseq.doctor.checks import examine, healthy
 from bertkd_fairseq.doctor.report import export_lines, format_findings, precision_here
 from bertkd_fairseq.errors import raise_all
@@ -18,7 +16,7 @@ EXAMPLE = "bertkd doctor --json doctor.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bertkd doctor``."""
-    parser.add_argument("--json", metavar="FILE", help=f"write the findings there too; {REPLACED}")
+    add_json(parser)
     parser.add_argument(
         "--exports",
         action="store_true",
@@ -30,13 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print every finding; return 1 if something needed is broken."""
     if args.exports:
-        print("\n".join(export_lines({**threads.added(), **precision_here()})))
+        for line in export_lines({**threads.added(), **precision_here()}):
+            print(line)
         return 0
-    raise_all(report_problems(("version", "healthy"), json=args.json))
+    raise_all(json_problems("bertkd doctor", args.json))
     findings = examine()
-    if args.json:
-        report = {"version": __version__, "healthy": healthy(findings)}
-        report["findings"] = {name: asdict(finding) for name, finding in findings.items()}
-        write_whole(args.json, json.dumps(report, indent=2) + "\n")
+    found = {name: asdict(finding) for name, finding in findings.items()}
+    write_json("bertkd doctor", args.json, {"healthy": healthy(findings), "findings": found})
     print(format_findings(findings))
     return 0 if healthy(findings) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
+from bertkd_fairseq.cli.reports import add_json, json_problems, write_json
 from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.files import holds_something, real_path
 from bertkd_fairseq.masking import NUM_MASKS
 from bertkd_fairseq.precision import AUTO, CHOICES, choose
 from bertkd_fairseq.progress import Progress
+from bertkd_fairseq.text.outputs import inside_problems
 from bertkd_fairseq.topk_store.folder import (
     begun_settings,
     partial_of,
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--blocks-in-hand", type=int, default=None, help=hand)
     add("--dry-run", action="store_true", help="only estimate size and time, on a few sentences")
     add("--force", action="store_true", help="replace DEST and what is left of an unfinished one")
-    add("--json", metavar="FILE", help=f"write the summary here too; {REPLACED}")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -148,7 +148,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.force and args.num_shards > 1:
         problems.append("--force can't be used by several processes. Remove the folder first.")
     # A dump that continues writes the summary of the whole again.
-    problems += report_problems(("sentences", "tokens"), json=args.json, dest_folder=args.dest)
+    problems += json_problems("bertkd dump-topk", args.json, args.dest)
     problems += inside_problems("--dest", args.dest)
     if not args.dry_run:
         problems += store_problems(args.dest, force=args.force)
@@ -315,6 +315,5 @@ def _estimate(
 
 
 def _print(summary: dict[str, Any], args: argparse.Namespace) -> None:
-    if args.json:
-        write_whole(args.json, json.dumps(summary, indent=1) + "\n")
+    write_json("bertkd dump-topk", args.json, summary)
     print("\n".join(f"{name:<18} {value}" for name, value in summary.items()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from bertkd_fairseq.analysis.inspect.agreement import StudentAgreement, agreemen
 from bertkd_fairseq.analysis.inspect.plot import plot_statistics
 from bertkd_fairseq.analysis.inspect.statistics import StoreStatistics
 from bertkd_fairseq.analysis.inspect.students import Student
-from bertkd_fairseq.cli.options import named_files, output_problems, write_whole
+from bertkd_fairseq.cli.reports import named_files, write_json
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.text.data_bin import DataBin, check_split
+from bertkd_fairseq.text.outputs import output_problems
 from bertkd_fairseq.topk_store import TopKStore
 
 EXAMPLE = "bertkd inspect topk --data-bin data-bin --verify --plot topk.png"
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _problems(args: argparse.Namespace, students: list[tuple[str, str]]) -> list[str]:
     """Return what is wrong with the options, without opening anything."""
-    problems = output_problems(force=args.force, plot=args.plot, json=args.json)
+    problems = output_problems({"--plot": args.plot, "--json": args.json}, force=args.force)
     problems += [
         f"there is no checkpoint at {path}. Train a student first."
         for _, path in students
@@ -117,8 +117,7 @@ def _report(
         summary["students"] = _agreements(store, pairs, students)
         runs = {name: student["runs"] for name, student in summary["students"].items()}
         lines += agreement_table(runs, store.k)
-    if args.json:
-        write_whole(args.json, json.dumps(summary, indent=1) + "\n")
+    write_json("bertkd inspect", args.json, summary)
     return lines
 
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.cli.options import inside_problems
 from bertkd_fairseq.errors import must_be, raise_all
 from bertkd_fairseq.files import dest_problems, place_problems
 from bertkd_fairseq.text.download import download
@@ -19,6 +18,7 @@ from bertkd_fairseq.text.iwslt14 import (
     read_archive,
     write_splits,
 )
+from bertkd_fairseq.text.outputs import inside_problems
 
 EXAMPLE = "bertkd iwslt14 --archive de-en.tgz --dest text"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.cli.options import REPLACED, inside_problems, report_problems, write_whole
+from bertkd_fairseq.cli.reports import add_json, json_problems, write_json
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.outputs import inside_problems
 from bertkd_fairseq.text.prepare import Preparation, prepare
 
 EXAMPLE = (
@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes"
     )
-    output.add_argument("--json", metavar="FILE", help=f"write the report as JSON, too; {REPLACED}")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the data-bin and print the report."""
-    problems = report_problems(("splits", "dictionary"), json=args.json, dest_folder=args.dest)
+    problems = json_problems("bertkd prepare", args.json, args.dest)
     raise_all([*problems, *inside_problems("--dest", args.dest)])
     named = {"train": args.train, "valid": args.valid, "test": args.test}
     report = prepare(
@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
         )
     )
-    if args.json:
-        write_whole(args.json, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_json("bertkd prepare", args.json, report)
     print(format_report(report, args.dest))
     return 0
 

@@ -13,7 +13,11 @@ from bertkd_fairseq.errors import BertKDError, CheckpointError, DataError
 from bertkd_fairseq.process import excepthook
 from tests.conftest import run_command
 
-INSTALL = "from bertkd_fairseq import errors; from bertkd_fairseq.process import excepthook; excepthook.install(); excepthook.install()\n"
+INSTALL = (
+    "from bertkd_fairseq import errors\n"
+    "from bertkd_fairseq.process import excepthook\n"
+    "excepthook.install(); excepthook.install()\n"
+)
 MISSING = "open('/nowhere/data-bin')"
 
 

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bertkd_fairseq import cli
-from bertkd_fairseq.cli.options import (
-    inside_problems,
-    output_problems,
-    report_problems,
-    write_whole,
-)
+from bertkd_fairseq import __version__, cli
+from bertkd_fairseq.cli.reports import json_problems, write_json
+from bertkd_fairseq.text.outputs import inside_problems, output_problems
 from tests.conftest import BERTKD, run_command
 from tests.unit.topk_store.test_folder import store, unfinished
 
@@ -23,35 +19,35 @@ from tests.unit.topk_store.test_folder import store, unfinished
 def test_output_files_that_cannot_be_written(tmp_path: Path) -> None:
     old, folder = tmp_path / "old", tmp_path / "folder"
     folder.mkdir()
-    write_whole(old, "old")
+    old.write_text("old")
     replaced = f"`{old}` exists already. Use another name, or --force to replace it."
     nowhere = tmp_path / "no" / "x"
     missing = f"`--json` must be a file in a folder that exists, but is {nowhere} instead."
-    assert output_problems(force=False, json=old, html=None) == [replaced]
-    assert output_problems(force=True, json=old, html=tmp_path / "new") == []
-    assert output_problems(force=True, json=nowhere) == [missing]
-    assert output_problems(force=True, json=folder) == [
+    assert output_problems({"--json": old, "--html": None}, force=False) == [replaced]
+    assert output_problems({"--json": old, "--html": tmp_path / "new"}, force=True) == []
+    assert output_problems({"--json": nowhere}, force=True) == [missing]
+    assert output_problems({"--json": folder}, force=True) == [
         f"`--json` must be a file, but is the folder {folder} instead."
     ]
 
 
 def test_two_outputs_in_one_file(tmp_path: Path) -> None:
     same = tmp_path / ".." / tmp_path.name / "x"
-    assert output_problems(force=True, json=tmp_path / "x", html=same) == [
+    assert output_problems({"--json": tmp_path / "x", "--html": same}, force=True) == [
         f"`--json` and `--html` must be two files, but are both {same}."
     ]
 
 
 def test_devices_are_no_files(tmp_path: Path) -> None:
     """A report renamed to /dev/null would take its place."""
-    assert output_problems(force=True, json=os.devnull) == [
+    assert output_problems({"--json": os.devnull}, force=True) == [
         "`--json` must be a file, but is /dev/null, which is a device or the like, instead."
     ]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert output_problems(force=True, json=tmp_path / "x") == [
+    assert output_problems({"--json": tmp_path / "x"}, force=True) == [
         f"`--json` must be in a folder that can be written, but is {tmp_path}/x instead."
     ]
 
@@ -83,10 +79,10 @@ def test_no_output_inside_a_folder_of_ours(tmp_path: Path, ours: dict[str, Path]
     places.append(("teacher store", tmp_path / "link", ours["teacher store"]))
     for name, path, folder in places:
         wanted = f"must be outside of the {name} {folder}, but is {path} instead."
-        assert output_problems(force=True, plot=path) == [f"`--plot` {wanted}"]
+        assert output_problems({"--plot": path}, force=True) == [f"`--plot` {wanted}"]
         assert inside_problems("--dest", path) == [f"`--dest` {wanted}"]
     for folder in ours.values():
-        assert output_problems(force=True, plot=folder.with_name("x.png")) == []
+        assert output_problems({"--plot": folder.with_name("x.png")}, force=True) == []
     new = tmp_path / "new"
     new.mkdir()
     for path in (new, new / "x.json"):
@@ -137,15 +133,23 @@ def test_every_command_refuses_outputs_inside_a_store_before_it_works(
     assert sorted(os.listdir(tmp_path)) == ["begun.partial", "data-bin", "topk"]
 
 
-def test_only_an_earlier_report_is_replaced(tmp_path: Path) -> None:
+def test_only_an_earlier_report_of_the_same_command_is_replaced(tmp_path: Path) -> None:
     report, other = tmp_path / "report", tmp_path / "train.de"
-    report.write_text('{"splits": 1, "tokens": 2, "more": 3}')
+    write_json("bertkd doctor", report, {"healthy": True})
+    assert json.loads(report.read_text("utf-8")) == {
+        "report": "bertkd doctor",
+        "format": 1,
+        "version": __version__,
+        "healthy": True,
+    }
     other.write_text("ein Satz\n")
-    for path, problems in ((report, []), (tmp_path / "new", []), (None, [])):
-        assert report_problems(("splits", "tokens"), json=path and str(path)) == problems
-    assert report_problems(("splits", "tokens"), json=str(other)) == [
-        f"`--json` must be a new file or an earlier report, but is {other}, a file of another kind, instead."
-    ]
+    for path in (report, tmp_path / "new", None):
+        assert json_problems("bertkd doctor", path and str(path)) == []
+    for command, file in (("bertkd prepare", report), ("bertkd doctor", other)):
+        assert json_problems(command, str(file)) == [
+            f"`--json` must be a new file or an earlier report of `{command}`, but is {file}, a file of another "
+            "kind, instead."
+        ]
 
 
 def test_standard_output_on_a_full_disk() -> None:
