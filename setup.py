@@ -39,7 +39,7 @@ setup(
     license="MIT",
     python_requires=f">=3.{OLDEST},<3.{NEWEST + 1}",
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
-    package_data={"bertkd_fairseq": ["py.typed", "analysis/compare/report.css"]},
+    package_data={"bertkd_fairseq": ["py.typed", "analysis/compare/report.css", "options/*"]},
     # The marker, so that on another Python pip names that, and not the first requirement that can't be met there.
     install_requires=[
         f'{name}; python_version >= "3.{OLDEST}" and python_version <= "3.{NEWEST}"'

@@ -30,11 +30,14 @@ WAYS = {
     "distilled + R-Drop": [*DISTILLED, "--rdrop-alpha", "5"],
 }
 USER_DIR = Path(__file__).resolve().parent.parent / "bertkd_fairseq"
+SHARED = (USER_DIR / "options" / "student.txt").read_text("utf-8").splitlines()
+# No validation, no BLEU.
+SHARED = SHARED[: SHARED.index("--eval-bleu")]
 STUDENT = (
-    "--task translation_bert_kd --arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.3 "
+    "--task translation_bert_kd --dropout 0.3 "
     "--encoder-layers 3 --encoder-embed-dim 256 --encoder-ffn-embed-dim 512 --encoder-attention-heads 4 "
     "--decoder-layers 3 --decoder-embed-dim 256 --decoder-ffn-embed-dim 512 --decoder-attention-heads 4 "
-    "--label-smoothing 0.1 --optimizer adam --lr 1e-4 --max-tokens 4096 --num-workers 0 --seed 1 --no-save"
+    "--lr 1e-4 --max-tokens 4096 --num-workers 0 --seed 1 --no-save"
 )
 
 
@@ -50,7 +53,7 @@ class Training:
 
         if options_of_way is None:
             store = ["--teacher-topk", str(args.topk)] if way != "plain" else []
-            options_of_way = [*STUDENT.split(), *WAYS[way], *store]
+            options_of_way = [*SHARED, *STUDENT.split(), *WAYS[way], *store]
         argv = [str(args.data_bin), "--user-dir", str(USER_DIR), *options_of_way]
         argv += ["--precision", args.precision]
         argv += ["--cpu"] if args.device == "cpu" else []

@@ -64,31 +64,30 @@ fi
 DATA_BIN=$WORK/data-bin
 TOPK=$WORK/topk
 
+# What the method asks for, whatever the data: shared with the demo.
+mapfile -t TEACHER <"$USER_DIR/options/teacher.txt"
+mapfile -t student <"$USER_DIR/options/student.txt"
+mapfile -t generate <"$USER_DIR/options/generate.txt"
+
 # Both students: same model, same loss of the plain part, same search, same choice of checkpoint.
 STUDENT=(
-    "$DATA_BIN" --user-dir "$USER_DIR" --task translation_bert_kd --precision "$PRECISION"
-    --arch "$STUDENT_ARCH" --share-all-embeddings --dropout "$DROPOUT"
+    "$DATA_BIN" --user-dir "$USER_DIR" --task translation_bert_kd --precision "$PRECISION" "${student[@]}"
+    --arch "$STUDENT_ARCH" --dropout "$DROPOUT"
     --encoder-layers "$LAYERS" --encoder-embed-dim "$DIM" --encoder-ffn-embed-dim "$FFN"
     --decoder-layers "$LAYERS" --decoder-embed-dim "$DIM" --decoder-ffn-embed-dim "$FFN"
     --encoder-attention-heads "$HEADS" --decoder-attention-heads "$HEADS"
-    --label-smoothing "$LABEL_SMOOTHING" --optimizer adam --adam-betas "(0.9, 0.98)"
-    --lr-scheduler inverse_sqrt --max-tokens "$STUDENT_MAX_TOKENS" --seed "$SEED"
+    --label-smoothing "$LABEL_SMOOTHING" --max-tokens "$STUDENT_MAX_TOKENS" --seed "$SEED"
     # The length limits are the same in all arms and in validation: loops would cost time and BLEU.
-    --eval-bleu --eval-bleu-args "{\"beam\": 1, \"max_len_a\": $MAX_LEN_A, \"max_len_b\": $MAX_LEN_B}"
-    --eval-bleu-detok bertkd_moses
+    --eval-bleu-args "{\"beam\": 1, \"max_len_a\": $MAX_LEN_A, \"max_len_b\": $MAX_LEN_B}"
     --eval-bleu-detok-args "{\"undo_segmentation\": true, \"target_lang\": \"$TGT\"}"
-    # Soft targets raise the validation loss by design, so BLEU chooses the checkpoint.
-    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
     --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY"
     --validate-interval 100000 --save-interval 100000 --no-epoch-checkpoints
-    --keep-interval-updates "$((AVERAGE > 1 ? AVERAGE : 1))" --required-batch-size-multiple 1
+    --keep-interval-updates "$((AVERAGE > 1 ? AVERAGE : 1))"
     --log-format simple --log-interval "$LOG_EVERY"
 )
-# Every translation: without the batch size multiple of 1, fairseq-generate drops sentences; compare would notice.
 GENERATE=(
-    --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B"
-    --max-tokens 8000 --required-batch-size-multiple 1 --bpe bert_wordpiece --tokenizer bertkd_moses
-    --user-dir "$USER_DIR" --gen-subset test "$DATA_BIN"
+    "${generate[@]}" --lenpen "$LENPEN" --max-len-a "$MAX_LEN_A" --max-len-b "$MAX_LEN_B"
+    --max-tokens 8000 --user-dir "$USER_DIR" --gen-subset test "$DATA_BIN"
 )
 ((STUDENT_UPDATE_FREQ == 1)) || STUDENT+=(--update-freq "$STUDENT_UPDATE_FREQ")
 ((AVERAGE == 0)) || STUDENT+=(--keep-best-checkpoints "$AVERAGE")

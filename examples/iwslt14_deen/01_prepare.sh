@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 # shellcheck disable=SC2086
-stage archive bertkd iwslt14 --archive "$ARCHIVE" --url "$ARCHIVE_URL" --dest "$WORK/text" --force \
+stage archive bertkd iwslt14 --archive "$ARCHIVE" --url "$ARCHIVE_URL" --destdir "$WORK/text" --force \
     --pairs $PAIRS
 sed -n '/^sha256: /,/^pairs: /p' "$WORK/logs/archive.log"
 # Cleaned before the split was made, valid included: nothing more to drop.
@@ -12,4 +12,4 @@ sed -n '/^sha256: /,/^pairs: /p' "$WORK/logs/archive.log"
 stage prepare bertkd prepare --source-lang "$SRC" --target-lang "$TGT" \
     --train "$WORK/text/train" --valid "$WORK/text/valid" --test "$WORK/text/test" \
     --max-length 1000000 --max-ratio 1000000 \
-    --tokenizer "$BERT" --dest "$DATA_BIN" --force $PREPARE_EXTRA
+    --tokenizer "$BERT" --destdir "$DATA_BIN" --force $PREPARE_EXTRA

@@ -7,4 +7,4 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 # shellcheck disable=SC2086
 stage prepare bertkd prepare --source-lang "$SRC" --target-lang "$TGT" \
     --train "$DATA/train" --valid "$DATA/valid" --test "$DATA/test" \
-    --tokenizer "$BERT" --dest "$DATA_BIN" --force $PREPARE_EXTRA
+    --tokenizer "$BERT" --destdir "$DATA_BIN" --force $PREPARE_EXTRA

@@ -5,12 +5,10 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 # shellcheck disable=SC2086
 stage teacher fairseq-train "$DATA_BIN" --user-dir "$USER_DIR" --save-dir "$WORK/teacher" --precision "$PRECISION" \
-    --task bert_cmlm --arch bert_cmlm_teacher --criterion bert_cmlm_cross_entropy --bert-model "$BERT" \
-    --optimizer bert_adamw --weight-decay 0.01 --clip-norm 1.0 --lr "$TEACHER_LR" \
-    --lr-scheduler polynomial_decay --warmup-updates "$TEACHER_WARMUP" \
+    "${TEACHER[@]}" --bert-model "$BERT" --weight-decay 0.01 --lr "$TEACHER_LR" --warmup-updates "$TEACHER_WARMUP" \
     --total-num-update "$TEACHER_UPDATES" --max-update "$TEACHER_UPDATES" \
     --max-tokens "$TEACHER_MAX_TOKENS" --update-freq "$TEACHER_UPDATE_FREQ" --seed "$SEED" \
     --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY" \
     --validate-interval 100000 --save-interval 100000 --no-epoch-checkpoints \
-    --keep-interval-updates 1 --required-batch-size-multiple 1 \
+    --keep-interval-updates 1 \
     --log-format simple --log-interval "$LOG_EVERY" $TEACHER_EXTRA

@@ -11,7 +11,7 @@ translate() {
         stage "generate_$name$suffix" fairseq-generate --beam "$beam" "${GENERATE[@]}" \
             --path "$WORK/$name/$checkpoint" --results-path "$WORK/$name$suffix"
     done
-    stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --split test --resamples "$RESAMPLES" \
+    stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --gen-subset test --resamples "$RESAMPLES" \
         --system plain="$WORK/plain$suffix/generate-test.txt" \
         --system distilled="$WORK/distilled$suffix/generate-test.txt" --force \
         --json "$WORK/scores$suffix.json" --html "$WORK/compare$suffix.html"
@@ -31,7 +31,7 @@ done
     done
     translate ".average_$which" "average_$which.pt" "$BEAM"
 done
-stage curves bertkd curves --force --dest "$WORK/curves.png" --run plain="$WORK/logs/plain.log" \
+stage curves bertkd curves --force --output "$WORK/curves.png" --run plain="$WORK/logs/plain.log" \
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
 for table in "${tables[@]}"; do
     printf '\n%s\n' "${table#* }"

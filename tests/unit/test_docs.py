@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
 import sys
 from types import ModuleType
 
@@ -83,3 +85,21 @@ def test_a_metric_on_valid(tables: ModuleType) -> None:
         "|---|---|---|",
         "| a | **2.25** | 3.00 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("teacher.txt", "--task bert_cmlm"),
+        ("student.txt", "--arch transformer_iwslt_de_en"),
+        ("generate.txt", "fairseq-generate"),
+    ],
+)
+def test_readme_quotes_the_options_of_the_method(file: str, command: str) -> None:
+    options = (CHECKOUT / "bertkd_fairseq" / "options" / file).read_text("utf-8").splitlines()
+    blocks = re.findall(
+        r"```bash\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    quoted = next(block for block in blocks if command in block)
+    words = shlex.split(quoted.replace("\\\n", " "), comments=True)
+    assert [option for option in options if option not in words] == []
