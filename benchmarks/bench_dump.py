@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from measuring import CLOCKS, add_precision, make_parser, write_json
 
-from bertkd_fairseq.dump.job import DumpJob, DumpSettings
+from bertkd_fairseq.dump.config import RowSettings
+from bertkd_fairseq.dump.job import DumpJob
 from bertkd_fairseq.dump.rows import TeacherDump
 from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.masking import NUM_MASKS, rotating_masks
@@ -55,7 +56,7 @@ class Bench:
     """The three ways over the same sentences."""
 
     def __init__(self, args: argparse.Namespace, precision: str) -> None:
-        settings = DumpSettings("train", 8, 7, precision, args.max_tokens, True)
+        settings = RowSettings("train", 8, 7, precision, args.max_tokens, True)
         self.job = DumpJob(str(args.teacher), str(args.data_bin), settings)
         self.device = torch.device(args.device)
         self.dump: TeacherDump = self.job.dump(self.device)

@@ -47,9 +47,10 @@ def step_of(work: str, precision: str, args: argparse.Namespace) -> Callable[[],
     if work == "dump":
         import torch
 
-        from bertkd_fairseq.dump.job import DumpJob, DumpSettings
+        from bertkd_fairseq.dump.config import RowSettings
+        from bertkd_fairseq.dump.job import DumpJob
 
-        settings = DumpSettings("train", 8, 7, precision, 2048, True)
+        settings = RowSettings("train", 8, 7, precision, 2048, True)
         job = DumpJob(str(args.teacher), str(args.data_bin), settings)
         dump = job.dump(torch.device("cpu"))
         return lambda: dump.block(range(32), lambda tokens: None)

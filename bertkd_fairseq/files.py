@@ -97,18 +97,21 @@ def place_problems(name: str, path: Path) -> list[str]:
     return []
 
 
-def dest_problems(dest: Path, kind: FolderKind, force: bool) -> list[str]:
-    """Return why ``--dest`` can't be made, or can't be replaced: nothing but what ``kind``'s command wrote is."""
+def dest_problems(dest: Path, kind: FolderKind, force: bool, name: str = "path") -> list[str]:
+    """Return why ``dest`` can't be made, or can't be replaced: nothing but what ``kind``'s command wrote is.
+
+    ``name``: what messages call it.
+    """
     dest = real_path(dest)
-    problems = place_problems("--dest", dest)
+    problems = place_problems(name, dest)
     if problems or not holds_something(dest):
         return problems
     patterns = kind.files(dest) if dest.is_dir() else None
     if patterns is None:
         seen = "a folder with other files" if dest.is_dir() else "a file"
-        return [must_be("--dest", "a new or empty folder", f"{seen} ({dest})")]
+        return [must_be(name, "a new or empty folder", f"{seen} ({dest})")]
     if not force:
-        return [f"`--dest` holds a complete {kind.name}: {dest}. Use --force to replace it."]
+        return [f"`{name}` holds a complete {kind.name}: {dest}. Use --force to replace it."]
     return foreign_problems(dest, patterns, kind.command)
 
 

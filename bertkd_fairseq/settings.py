@@ -51,7 +51,9 @@ class Setting:
     option: str = ""  # if it isn't the field's name
     old_option: str = ""  # what an option was called in the version before
     positional: bool = False
+    declared: bool = True  # False: the subcommand declares the option itself, and gives the value
     repeated: bool = False  # the option may be given several times
+    several: bool = False  # the option takes several values
     read: Callable[[Any], Any] | None = None  # from what the parser gives to the field's value
 
 
@@ -69,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     kinds = typing.get_type_hints(config)
     for field in _fields(config):
         known: Setting = field.metadata[_KEY]
+        if not known.declared:
+            continue
         if known.group not in groups:
             groups[known.group] = parser.add_argument_group(known.group)
         groups[known.group].add_argument(
@@ -76,17 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
         )
 
 
-def from_arguments(config: type[C], args: argparse.Namespace) -> C:
+def from_arguments(config: type[C], args: argparse.Namespace, **more: Any) -> C:
     """Return the settings that the parsed arguments give; the namespace may hold others' as well.
+
+    :param more: fields whose options the subcommand declares itself.
 
     :raises ConfigurationError: if what is given for a setting can't be read.
     """
     values = {}
     for field in _fields(config):
+        if not field.metadata[_KEY].declared:
+            continue
         value = getattr(args, field.name)
         read = field.metadata[_KEY].read
         values[field.name] = read(value) if read and value is not None else value
-    return config(**values)
+    return config(**values, **more)
 
 
 def range_problems(config: Any) -> list[str]:
@@ -150,6 +158,8 @@ def _described(field: dataclasses.Field[Any], known: Setting, kind: Any) -> dict
         keywords["choices"] = known.choices
     if isinstance(known.metavar, tuple):
         keywords["nargs"] = len(known.metavar)
+    if known.several:
+        keywords["nargs"] = "+"
     if known.repeated:
         keywords["default"] = []
         if not known.positional:
@@ -183,7 +193,7 @@ def _converter(kind: Any) -> type | None:
     """Return what makes a value of one word: int, float or Path, inside of Optional or Sequence too."""
     if kind in (int, float, Path):
         return typing.cast(type, kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType, tuple, list):
+    if typing.get_origin(kind) in (typing.Union, types.UnionType, tuple, list, Sequence):
         found = (_converter(argument) for argument in typing.get_args(kind))
         return next((convert for convert in found if convert), None)
     return None

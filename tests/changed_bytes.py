@@ -30,8 +30,9 @@ compat.apply()
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.data.indexed_dataset import make_builder  # noqa: E402
 
+from bertkd_fairseq.analysis.inspect import run as inspect  # noqa: E402
 from bertkd_fairseq.analysis.inspect.agreement import Answers  # noqa: E402
-from bertkd_fairseq.cli import inspect, main  # noqa: E402
+from bertkd_fairseq.cli import main  # noqa: E402
 from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (  # noqa: E402
     BertKDLabelSmoothedCrossEntropyConfig,
 )
@@ -182,9 +183,9 @@ def read_in_inspect(topk: Path, data_bin: Path) -> str:
     """Read every sentence, for the statistics and for ``--sentence``."""
     with mock.patch.object(inspect, "StoreStatistics", Recorder):
         store = TopKStore.open(topk)
-        pairs = inspect._open_pairs(store, DataBin.open(data_bin))
-        read = [store.summary(), inspect._statistics(store, pairs).summary()]
-    tables = [inspect._sentence(store, index, pairs) for index in range(len(store))]
+        pairs = inspect.open_pairs(store, DataBin.open(data_bin))
+        read = [store.summary(), inspect.store_statistics(store, pairs).summary()]
+    tables = [inspect.sentence_table(store, index, pairs) for index in range(len(store))]
     return repr((read, tables))
 
 
@@ -193,8 +194,8 @@ def read_for_a_student(topk: Path, data_bin: Path) -> str:
     students: Any = [("student", StandInStudent())]
     with mock.patch.object(inspect, "StudentAgreement", Recorder):
         store = TopKStore.open(topk)
-        pairs = inspect._open_pairs(store, DataBin.open(data_bin))
-        return repr(inspect._agreements(store, pairs, students))
+        pairs = inspect.open_pairs(store, DataBin.open(data_bin))
+        return repr(inspect.agreements(store, pairs, students))
 
 
 def verify(topk: Path, data_bin: Path) -> str:

@@ -129,5 +129,5 @@ def data_bin(
     prepare = [*BERTKD, "prepare", "--source-lang", "src", "--target-lang", "tgt"]
     for split in ("train", "valid", "test"):
         prepare += [f"--{split}", str(miniature_corpus / split)]
-    run_command([*prepare, "--tokenizer", tiny_bert, "--dest", dest])
+    run_command([*prepare, "--tokenizer", tiny_bert, "--destdir", dest])
     return dest

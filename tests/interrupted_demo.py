@@ -62,11 +62,11 @@ def main() -> None:
     form = [] if parser.parse_args().full else ["--quick"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [*BERTKD, "demo", *form, "--dest", "demo"]
+        command = [*BERTKD, "demo", *form, "--destdir", "demo"]
         print(
             "| ended in | by | exit code | seconds | processes left | last line |\n|---|---|---|---|---|---|"
         )
-        for i, stage in enumerate(plan(folder, QUICK, seed=1, precision="fp32")):
+        for i, stage in enumerate(plan(folder, QUICK, seed=1, precision="fp32", bertkd=BERTKD)):
             number = (signal.SIGINT, signal.SIGTERM)[i % 2]
             print(end_in(stage.name, number, command, folder), flush=True)
         done = subprocess.run(command, env=command_environment(), cwd=folder, capture_output=True)

@@ -6,13 +6,14 @@ import argparse
 import logging
 from pathlib import Path
 
-from bertkd_fairseq.analysis.curves.plot import METRICS, metrics, plot
-from bertkd_fairseq.analysis.curves.training_log import read_log, write_csv
+from bertkd_fairseq.analysis.curves.run import CurvesConfig, plot_curves
 from bertkd_fairseq.cli.reports import named_files
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
-from bertkd_fairseq.text.outputs import output_problems
+from bertkd_fairseq.errors import raise_all
+from bertkd_fairseq.settings import add_arguments as add_settings
+from bertkd_fairseq.settings import from_arguments
 
 EXAMPLE = "bertkd curves logs/teacher.log logs/plain.log --run distilled=kd/train.log"
+CONFIG = CurvesConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=LOG",
-        help="a log and how to name its run; repeat it for several runs",
+        help="a log and the name of its run; repeat the option for several runs",
     )
-    parser.add_argument("--dest", default="curves.png", metavar="PNG", help="picture to write")
-    parser.add_argument("--csv", metavar="FILE", help="table; beside the picture if not given")
-    parser.add_argument("--title", default="", help="above the picture")
-    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    add_settings(parser, CurvesConfig)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the PNG and the CSV."""
-    dest = Path(args.dest)
-    table = Path(args.csv) if args.csv else dest.with_suffix(".csv")
-    logs, errors = _logs(args)
-    if dest.suffix != ".png":
-        errors.append(must_be("--dest", "a file that ends in .png", dest))
-    errors += output_problems({"--dest": dest, "--csv": table}, force=args.force)
-    raise_all(errors, ConfigurationError)
-    runs = {name: read_log(file) for name, file in logs.items()}
-    if not metrics(runs):
-        names = ", ".join(METRICS)
-        raise DataError(
-            f"At least one log must have one of {names}, but {' '.join(logs.values())} have none."
-        )
-    write_csv(runs, table)
-    drawn = plot(runs, dest, args.title)
-    log.info("%s: %s of %d runs; numbers in %s", dest, ", ".join(drawn), len(runs), table)
+    logs, problems = _logs(args)
+    config = from_arguments(CurvesConfig, args, logs=logs)
+    raise_all(problems + config.problems())
+    curves = plot_curves(config)
+    facts = (curves.picture, ", ".join(curves.metrics), curves.num_runs, curves.table)
+    log.info("%s: %s of %d runs; numbers in %s", *facts)
     return 0
 
 

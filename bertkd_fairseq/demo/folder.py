@@ -26,7 +26,7 @@ TRAINING_FILES = (*_CHECKPOINTS, *(f"{name}.tmp" for name in _CHECKPOINTS), "gen
 
 def demo_files() -> list[str]:
     """Return patterns of all that a demo writes, relative to its folder."""
-    names = [stage.name for stage in plan(Path(), QUICK, seed=1, precision=AUTO)]
+    names = [stage.name for stage in plan(Path(), QUICK, seed=1, precision=AUTO, bertkd=())]
     folders: dict[str, Iterable[str]] = {
         "logs": [f"{name}.log" for name in names],
         "corpus": [f"{split}.{lang}" for split in SPLITS for lang in (SOURCE_LANG, TARGET_LANG)],
@@ -42,23 +42,33 @@ def demo_files() -> list[str]:
         "topk.partial": UNFINISHED_FILES,
         **{name: TRAINING_FILES for name in ("teacher", "plain", "distilled")},
     }
-    results = ["demo.json", "topk.json", "scores.json", "compare.html", "curves.png", "curves.csv"]
+    results = [
+        "demo.json",
+        "topk.json",
+        "scores.json",
+        "compare.html",
+        "compare.txt",
+        "curves.png",
+        "curves.csv",
+    ]
     return [RECORD, *results, *(f"{f}/{name}" for f, names in folders.items() for name in names)]
 
 
-def make_folder(dest: Path, *, force: bool) -> None:
+def make_folder(dest: Path, *, force: bool, name: str = "path") -> None:
     """Make the folder unless it is there; ``force`` removes the demo that is in it, and no foreign file.
+
+    ``name``: what messages call the folder.
 
     :raises ConfigurationError: if ``dest`` holds something else.
     :raises OutputError: if it can't be written.
     """
     if holds_something(dest) and not (dest / RECORD).is_file():
         raise ConfigurationError(
-            f"`--dest` must be a new folder or one of an earlier demo, but {dest} is neither. "
+            f"`{name}` must be a new folder or one of an earlier demo, but {dest} is neither. "
             f"Name another."
         )
     if force or not dest.exists():
-        raise_all(place_problems("--dest", dest))
+        raise_all(place_problems(name, dest))
     if force and holds_something(dest):
         with only_process(dest, COMMAND), suppress(FileNotFoundError):
             remove_own(dest, demo_files(), COMMAND)

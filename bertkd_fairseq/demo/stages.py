@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import bertkd_fairseq
@@ -65,9 +67,11 @@ def log_file(dest: Path, name: str) -> Path:
     return dest / "logs" / f"{name}.log"
 
 
-def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
-    """Return the stages in order, as the README shows them for real data."""
-    bertkd = [sys.executable, "-m", "bertkd_fairseq.cli"]
+def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[str]) -> list[Stage]:
+    """Return the stages in order, as the README shows them for real data.
+
+    ``bertkd``: how to call that command here; the command line, which is on a higher floor, knows it.
+    """
     bert, data_bin, topk = (str(dest / name) for name in ("bert", "data-bin", "topk"))
     counts = f"{sizes.train},{sizes.valid},{sizes.test}"
     language = [sys.executable, "-m", "bertkd_fairseq.demo.miniature", "--dest", str(dest)]
@@ -76,8 +80,8 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
     prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]
     for split in SPLITS:
         prepare += [f"--{split}", str(dest / "corpus" / split)]
-    prepare += ["--tokenizer", bert, "--dest", data_bin, "--force"]
-    dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--dest", topk]
+    prepare += ["--tokenizer", bert, "--destdir", data_bin, "--force"]
+    dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--destdir", topk]
     dump += ["--topk", "8", "--precision", precision, "--json", str(dest / "topk.json")]
     kd = ["bert_kd_label_smoothed_cross_entropy", "--kd-alpha", "0.5", "--kd-temperature", "10"]
     students = {
@@ -85,12 +89,12 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
         "distilled": ("the same student with the teacher's top 8", [*kd, "--teacher-topk", topk]),
     }
     compare = [*bertkd, "compare", "--data-bin", data_bin, "--resamples", str(sizes.resamples)]
-    curves = [*bertkd, "curves", "--force", "--dest", str(dest / "curves.png")]
+    curves = [*bertkd, "curves", "--force", "--output", str(dest / "curves.png")]
     for name in students:
         compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
         curves += ["--run", f"{name}={log_file(dest, name)}"]
     compare += ["--force", "--json", str(dest / "scores.json")]
-    compare += ["--html", str(dest / "compare.html")]
+    compare += ["--html", str(dest / "compare.html"), "--text", str(dest / "compare.txt")]
     curves += ["--run", f"teacher={log_file(dest, 'teacher')}", "--title", "bertkd demo"]
     return [
         Stage(
@@ -118,6 +122,12 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str) -> list[Stage]:
     ]  # fmt: skip
 
 
+def _options(command: str) -> list[str]:
+    """Return what the method asks of teacher, student or generate, whatever the data."""
+    file = resources.files(bertkd_fairseq).joinpath("options").joinpath(f"{command}.txt")
+    return file.read_text("utf-8").splitlines()
+
+
 def _best(folder: Path) -> str:
     return str(folder / "checkpoint_best.pt")
 
@@ -138,7 +148,7 @@ def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> li
     return [
         sys.executable, "-m", "fairseq_cli.train", str(dest / "data-bin"),
         "--user-dir", str(PACKAGE), "--save-dir", str(dest / name), "--seed", str(seed),
-        "--precision", precision, "--num-workers", "0", "--required-batch-size-multiple", "1",
+        "--precision", precision, "--num-workers", "0",
         "--max-update", str(updates), "--log-format", "simple", "--log-interval", "20",
         "--validate-interval", "100000", "--validate-interval-updates", every,
         "--save-interval", "100000", "--save-interval-updates", every,
@@ -148,10 +158,8 @@ def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> li
 
 def _teacher(bert: str, updates: int) -> list[str]:
     return [
-        "--task", "bert_cmlm", "--arch", "bert_cmlm_teacher", "--bert-model", bert,
-        "--criterion", "bert_cmlm_cross_entropy", "--attention", "eager",
-        "--optimizer", "bert_adamw", "--clip-norm", "1.0", "--lr", "1.5e-3",
-        "--lr-scheduler", "polynomial_decay", "--warmup-updates", str(updates // 10 + 1),
+        *_options("teacher"), "--bert-model", bert, "--attention", "eager",
+        "--lr", "1.5e-3", "--warmup-updates", str(updates // 10 + 1),
         "--total-num-update", str(updates), "--max-tokens", "1024",
     ]  # fmt: skip
 
@@ -159,18 +167,14 @@ def _teacher(bert: str, updates: int) -> list[str]:
 def _student(criterion: list[str]) -> list[str]:
     greedy = {"beam": 1, "max_len_a": 1.2, "max_len_b": 10}
     detok = {"undo_segmentation": True, "target_lang": TARGET_LANG}
-    shape = ["--share-all-embeddings", "--dropout", "0.1"]
+    shape = ["--dropout", "0.1"]
     for side in ("encoder", "decoder"):
         shape += [f"--{side}-layers", "2", f"--{side}-embed-dim", "128"]
         shape += [f"--{side}-ffn-embed-dim", "256", f"--{side}-attention-heads", "4"]
     return [
-        "--task", "translation_bert_kd", "--arch", "transformer_iwslt_de_en", *shape,
-        "--criterion", *criterion, "--label-smoothing", "0.1",
-        "--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "3e-3",
-        "--lr-scheduler", "inverse_sqrt", "--warmup-updates", "150", "--max-tokens", "2048",
-        "--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric",
-        "--eval-bleu", "--eval-bleu-args", json.dumps(greedy),
-        "--eval-bleu-detok", "bertkd_moses", "--eval-bleu-detok-args", json.dumps(detok),
+        "--task", "translation_bert_kd", *_options("student"), *shape, "--criterion", *criterion,
+        "--lr", "3e-3", "--warmup-updates", "150", "--max-tokens", "2048",
+        "--eval-bleu-args", json.dumps(greedy), "--eval-bleu-detok-args", json.dumps(detok),
     ]  # fmt: skip
 
 
@@ -179,9 +183,8 @@ def _generate(dest: Path, name: str, sentences: int) -> Stage:
     argv = [
         sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
         "--user-dir", str(PACKAGE), "--path", _best(dest / name), "--gen-subset", "test",
-        "--beam", "5", "--lenpen", "0.6", "--max-len-a", "1.2", "--max-len-b", "10",
-        "--max-tokens", "8000", "--required-batch-size-multiple", "1", "--num-workers", "0",
-        "--bpe", "bert_wordpiece", "--tokenizer", "bertkd_moses", "--log-format", "none",
+        "--beam", "5", *_options("generate"), "--max-tokens", "8000", "--num-workers", "0",
+        "--log-format", "none",
         "--results-path", str(dest / name),
     ]  # fmt: skip
     result = dest / name / "generate-test.txt"

@@ -54,6 +54,10 @@ def train_tokenizer(lines: list[str], vocab_size: int) -> Tokenizer:
         vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
     tokenizer.train_from_iterator(lines, trainer)
+    # The trainer finds the same pieces in every run, but numbers those of equal frequency by chance.
+    pieces = [*SPECIAL_TOKENS, *sorted(tokenizer.get_vocab().keys() - {*SPECIAL_TOKENS})]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends

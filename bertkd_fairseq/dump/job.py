@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.data.store_match import data_hashes, pair_checksums
+from bertkd_fairseq.dump.config import DumpConfig, RowSettings
 from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.files import hash_file
-from bertkd_fairseq.tasks.checkpoint import load_checkpoint
+from bertkd_fairseq.settings import named
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
 from bertkd_fairseq.topk_store.layout import SAMPLED
 
@@ -24,35 +25,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DumpSettings:
-    """The options that determine the rows; ``topk`` entries a token, drawn at random if ``seed`` is given."""
+class TooLong:
+    """How many pairs lose the end of their source, and how many have no teacher."""
 
-    split: str
-    topk: int
-    num_masks: int
-    precision: str
-    max_tokens: int
-    cut_sources: bool
-    seed: int | None = None
+    source_cut: int
+    no_teacher: int
 
 
 class DumpJob:
     """A teacher and the pairs that it is asked about."""
 
-    def __init__(self, path: str, data_bin: str, settings: DumpSettings) -> None:
+    def __init__(self, path: str, data_bin: str, settings: RowSettings) -> None:
         """Load both.
 
         :raises BertKDError: if the checkpoint is missing, refused or no teacher's, or doesn't fit the data-bin.
         """
         self.path, self.data_bin, self.settings = path, data_bin, settings
         self.teacher, self.task = load_teacher(path, data_bin)
-        self.pairs = self.task.load_pairs(data_bin, settings.split, in_one_part=True)
+        self.pairs = self.task.load_pairs(data_bin, settings.gen_subset, in_one_part=True)
         self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
         choices = int((~self.teacher.never_predicted).sum())
         if settings.seed is None and settings.topk > choices:
             raise ConfigurationError(
                 must_be(
-                    "--topk", f"at most {choices}, the symbols of the dictionary", settings.topk
+                    named(DumpConfig, "topk"),
+                    f"at most {choices}, the symbols of the dictionary",
+                    settings.topk,
                 )
             )
 
@@ -76,13 +74,10 @@ class DumpJob:
         cut = self.settings.cut_sources
         return fitted_lengths(source_sizes, self.target_sizes, self.max_positions, cut_sources=cut)
 
-    def too_long(self) -> dict[str, int]:
-        """Return how many pairs lose the end of their source, and how many have no teacher."""
+    def too_long(self) -> TooLong:
+        """Return how many pairs are too long for the teacher."""
         fitted = self.fitted()
-        return {
-            "source_cut": int(np.sum(fitted.source_cut)),
-            "no_teacher": int(np.sum(fitted.no_room)),
-        }
+        return TooLong(int(np.sum(fitted.source_cut)), int(np.sum(fitted.no_room)))
 
     def plan(self, device_type: str) -> dict[str, Any]:
         """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
@@ -90,14 +85,14 @@ class DumpJob:
         sampled = {} if settings.seed is None else {"targets": SAMPLED, "seed": settings.seed}
         return {
             **sampled,
-            "split": settings.split,
+            "split": settings.gen_subset,
             "source_lang": task.cfg.source_lang,
             "target_lang": task.cfg.target_lang,
             "num_masks": settings.num_masks,
             "precision": settings.precision,
             "max_tokens": settings.max_tokens,
             "max_positions": self.max_positions,
-            "too_long": self.too_long(),
+            "too_long": asdict(self.too_long()),
             "device": device_type,
             "versions": versions(),
             "teacher": {
@@ -107,7 +102,7 @@ class DumpJob:
             },
             "hashes": data_hashes(
                 self.data_bin,
-                settings.split,
+                settings.gen_subset,
                 task.cfg.source_lang,
                 task.cfg.target_lang,
                 self.pairs,
@@ -146,12 +141,19 @@ def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
         raise ConfigurationError(
             f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
         )
-    model, task = load_checkpoint(path, data_bin)
+    # Importing the tasks prepares the process for fairseq, which importing this module must not.
     from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
+    from bertkd_fairseq.tasks.checkpoint import load_checkpoint
+
+    model, task = load_checkpoint(path, data_bin)
 
     if not isinstance(task, BertCMLMTask):
         raise ConfigurationError(
-            must_be("--path", "a checkpoint of --task bert_cmlm", f"one of {type(task).__name__}")
+            must_be(
+                named(DumpConfig, "path"),
+                "a checkpoint of --task bert_cmlm",
+                f"one of {type(task).__name__}",
+            )
         )
     return model, task
 

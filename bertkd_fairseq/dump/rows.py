@@ -88,7 +88,7 @@ class TeacherDump:
             if np.isnan(answer.log_tail).any():
                 raise DataError(
                     "the teacher's logits must be finite, but some are not. "
-                    "Use --precision bf16 or fp32; if that doesn't help, train the teacher anew."
+                    "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
                 )
             rows.put(np.concatenate([copy.rows for copy in batch]), answer)
             on_tokens(len(answer.ids))

@@ -291,7 +291,7 @@ class TopKStoreWriter:
         if differences:
             raise ConfigurationError(
                 f"{folder} was made with other settings ({'; '.join(differences)}). "
-                "Use the same settings, another --dest, or --force to start over."
+                "Use the same settings, another folder, or --force to start over."
             )
 
     def _write(self, path: Path, text: str) -> None:

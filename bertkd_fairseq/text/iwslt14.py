@@ -17,6 +17,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import tarfile
 import zlib
@@ -27,10 +28,20 @@ from typing import Any
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.errors import DataError, raise_all
-from bertkd_fairseq.files import FolderKind, hash_file, new_folder, read_marker
+from bertkd_fairseq.files import (
+    FolderKind,
+    dest_problems,
+    hash_file,
+    new_folder,
+    place_problems,
+    read_marker,
+)
+from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.download import download
 from bertkd_fairseq.text.lines import decode_lines, write_lines
 from bertkd_fairseq.text.moses import tokenize_lines
+from bertkd_fairseq.text.outputs import inside_problems
 
 FACTS_FILE = "iwslt14.json"
 LANGS = ("de", "en")
@@ -157,6 +168,55 @@ def _clean(train: Sequence[list[str]], workers: int) -> tuple[list[int], dict[st
     ]
     kept, dropped, _ = CleaningRules().clean(tokens)
     return kept, dropped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iwslt14Config:
+    """The settings of :func:`make_iwslt14`."""
+
+    archive: Path = setting("de-en.tgz, read if it is there", metavar="FILE")
+    url: str | None = setting(
+        "address to download the archive from if it isn't there", default=None
+    )
+    destdir: Path = setting("the new folder of text", metavar="DIR", old_option="--dest")
+    force: bool = setting("replace such a folder at --destdir", default=False)
+    pairs: Sequence[int] = setting(
+        "number of pairs that must come out",
+        default=PAIRS,
+        metavar=("TRAIN", "VALID", "TEST"),
+    )
+    workers: int = setting(
+        "number of processes", default=os.cpu_count() or 1, at_least=1, metavar="N"
+    )
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, without reading the archive."""
+        destdir, option = named(self, "destdir"), named(self, "archive")
+        problems = dest_problems(self.destdir.absolute(), TEXT, self.force, destdir)
+        problems += inside_problems(destdir, self.destdir.absolute()) + range_problems(self)
+        archive = self.archive.absolute()
+        if not archive.exists() and not self.url:
+            wanted = f"a file, or {named(self, 'url')} must name where to download it"
+            problems.append(f"`{option}` must be {wanted}, but there is none at {archive}.")
+        elif not archive.exists():
+            problems += inside_problems(option, archive) + place_problems(option, archive)
+        return problems
+
+
+def make_iwslt14(config: Iwslt14Config) -> dict[str, Any]:
+    """Make the text from the archive, which is downloaded if it isn't there; return what is known of both.
+
+    :raises ConfigurationError: with every setting that can't work.
+    :raises DataError: if the archive is damaged or another, or gives other numbers of pairs.
+    :raises OutputError: if a file can't be written.
+    """
+    raise_all(config.problems())
+    archive = config.archive.absolute()
+    if not archive.exists():
+        download(str(config.url), archive, check=read_archive)
+    data = make_splits(read_archive(archive), workers=config.workers)
+    check_pairs(data, config.pairs, archive)
+    return write_splits(data, archive, config.destdir.absolute(), force=config.force)
 
 
 def check_pairs(data: Iwslt14, wanted: Sequence[int], archive: Path) -> None:

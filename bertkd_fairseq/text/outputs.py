@@ -49,7 +49,7 @@ def inside_problems(
     """Return why ``path`` is no place for an output: it is inside a folder that holds our files alone."""
     real = Path(os.path.realpath(path))
     if dest_folder and Path(os.path.realpath(dest_folder)) in (real, *real.parents):
-        return [must_be(option, "outside of --dest", path)]
+        return [must_be(option, f"outside of {dest_folder}", path)]
     for folder in real.parents:
         for kind in (DATA_BIN, STORE, UNFINISHED_STORE):
             if kind.files(folder) is not None:

@@ -13,12 +13,13 @@ import json
 import logging
 import math
 import operator
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 from bertkd_fairseq import __version__
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.files import dest_problems, hash_file, new_folder
+from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.cleaning import CleaningRules
 from bertkd_fairseq.text.data_bin import (
     DATA_BIN,
@@ -39,47 +41,125 @@ from bertkd_fairseq.text.data_bin import (
 )
 from bertkd_fairseq.text.lines import read_lines, write_lines
 from bertkd_fairseq.text.moses import tokenize_lines, without_control_characters
+from bertkd_fairseq.text.outputs import inside_problems
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter, load_tokenizer
 
 log = logging.getLogger(__name__)
 
 BERT_POSITIONS = 512
+_RULES = CleaningRules()
+_TEXT = "text, as PREFIX.LANG or PREFIX.LANG.gz"
+_CLEANING = "cleaning of training pairs, in Moses tokens"
+_OUTPUT = "tokenizer and output"
 _LINES_A_WORKER = 10_000
 _PAIR_EXTRA = 3  # [CLS] and two [SEP]
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """All that decides what a data-bin holds; ``prefixes`` maps each split to its text's prefix."""
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """The settings of :func:`prepare`; texts are given by their prefix, ``PREFIX.LANG`` or ``PREFIX.LANG.gz``."""
 
-    source_lang: str
-    target_lang: str
-    prefixes: Mapping[str, str]
-    tokenizer: str
-    dest: Path
-    rules: CleaningRules = field(default_factory=CleaningRules)
-    lowercase: bool = False
-    normalize: bool = True
-    workers: int = 1
-    force: bool = False
+    source_lang: str = setting("source language code", metavar="LANG", group=_TEXT)
+    target_lang: str = setting("target language code", metavar="LANG", group=_TEXT)
+    train: str = setting("training pairs", metavar="PREFIX", group=_TEXT)
+    valid: str = setting("validation pairs", metavar="PREFIX", group=_TEXT)
+    test: str | None = setting("test pairs", default=None, metavar="PREFIX", group=_TEXT)
+    lowercase: bool = setting("lowercase both languages", default=False, group=_TEXT)
+    keep_punctuation: bool = setting(
+        "leave quotes, dashes and so on as they are, instead of normalising them before tokenising",
+        default=False,
+        group=_TEXT,
+    )
+    min_length: int = setting(
+        "shortest side that is kept", default=_RULES.min_length, at_least=1, group=_CLEANING
+    )
+    max_length: int = setting(
+        "longest side that is kept", default=_RULES.max_length, group=_CLEANING
+    )
+    max_ratio: float = setting(
+        "largest ratio of the longer to the shorter side",
+        default=_RULES.max_ratio,
+        at_least=1,
+        group=_CLEANING,
+    )
+    tokenizer: str = setting(
+        "the teacher's fast WordPiece tokenizer", metavar="PATH_OR_HUB_NAME", group=_OUTPUT
+    )
+    destdir: Path = setting("the new data-bin", metavar="DIR", group=_OUTPUT, old_option="--dest")
+    force: bool = setting("replace a data-bin at --destdir", default=False, group=_OUTPUT)
+    workers: int = setting(
+        "number of processes",
+        default=os.cpu_count() or 1,
+        at_least=1,
+        metavar="N",
+        group=_OUTPUT,
+    )
 
     @property
     def langs(self) -> tuple[str, str]:
         """Source and target language."""
         return self.source_lang, self.target_lang
 
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """The prefix of each split's text."""
+        named_prefixes = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {split: prefix for split, prefix in named_prefixes.items() if prefix}
 
-def prepare(job: Preparation) -> dict[str, Any]:
-    """Make the data-bin of ``job``; return the settings that it keeps, and seconds per step.
+    @property
+    def rules(self) -> CleaningRules:
+        """Which training pairs stay."""
+        return CleaningRules(self.min_length, self.max_length, self.max_ratio)
 
-    :raises ConfigurationError: for options that can't work.
+    @property
+    def dest(self) -> Path:
+        """The data-bin's place, wherever the process goes meanwhile."""
+        return self.destdir.absolute()
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, without reading any text."""
+        problems = []
+        if self.source_lang == self.target_lang:
+            wanted = f"another language than {named(self, 'source_lang')}"
+            problems.append(must_be(named(self, "target_lang"), wanted, "the same"))
+        for name, lang in zip(("source_lang", "target_lang"), self.langs, strict=True):
+            if not lang or set(lang) & set("-./\\ ,:"):
+                # fairseq finds the languages of a data-bin by cutting file names at "." and "-".
+                wanted = "a language code without - . / , : or space"
+                problems.append(must_be(named(self, name), wanted, repr(lang)))
+        problems += range_problems(self)
+        if self.max_length < self.min_length:
+            wanted = f"at least {named(self, 'min_length')}"
+            problems.append(must_be(named(self, "max_length"), wanted, self.max_length))
+        option = named(self, "destdir")
+        problems += dest_problems(self.dest, DATA_BIN, self.force, option)
+        return problems + inside_problems(option, self.destdir)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A new data-bin, and the seconds that each step took."""
+
+    data_bin: DataBin
+    seconds: dict[str, float]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The settings that the data-bin keeps, and the seconds."""
+        return {**self.data_bin.settings, "seconds": self.seconds}
+
+
+def prepare(job: PrepareConfig) -> Prepared:
+    """Make the data-bin of ``job``.
+
+    :raises ConfigurationError: for settings that can't work.
     :raises DataError: with every fault of files and tokenizer at once, before anything is computed.
     :raises OutputError: if the disk is full or read-only, or another process has made the data-bin meanwhile.
     """
     started = time.monotonic()
-    raise_all(_wrong_options(job))
+    raise_all(job.problems())
     raw, tokenizer = _read_inputs(job)
     seconds = {"read": time.monotonic() - started}
     splits = {}
@@ -102,26 +182,8 @@ def prepare(job: Preparation) -> dict[str, Any]:
         text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
         (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
     seconds["verify and write"] = time.monotonic() - started - sum(seconds.values())
-    return {**settings, "seconds": {step: round(s, 1) for step, s in seconds.items()}}
-
-
-def _wrong_options(job: Preparation) -> list[str]:
-    errors = []
-    if job.source_lang == job.target_lang:
-        errors.append(must_be("--target-lang", "another language than --source-lang", "the same"))
-    for name, lang in zip(("--source-lang", "--target-lang"), job.langs, strict=True):
-        if not lang or set(lang) & set("-./\\ ,:"):
-            # fairseq finds the languages of a data-bin by cutting file names at "." and "-".
-            errors.append(must_be(name, "a language code without - . / , : or space", repr(lang)))
-    if job.rules.min_length < 1:
-        errors.append(must_be("--min-length", "at least 1", job.rules.min_length))
-    if job.rules.max_length < job.rules.min_length:
-        errors.append(must_be("--max-length", "at least --min-length", job.rules.max_length))
-    if not job.rules.max_ratio >= 1:
-        errors.append(must_be("--max-ratio", "at least 1", job.rules.max_ratio))
-    if job.workers < 1:
-        errors.append(must_be("--workers", "at least 1", job.workers))
-    return errors + dest_problems(job.dest, DATA_BIN, job.force)
+    rounded = {step: round(s, 1) for step, s in seconds.items()}
+    return Prepared(DataBin(job.dest, settings), rounded)
 
 
 def _input_file(prefix: str, lang: str) -> Path:
@@ -131,7 +193,7 @@ def _input_file(prefix: str, lang: str) -> Path:
     return plain if plain.is_file() else packed
 
 
-def _read_inputs(job: Preparation) -> tuple[dict[str, list[list[str]]], Any]:
+def _read_inputs(job: PrepareConfig) -> tuple[dict[str, list[list[str]]], Any]:
     """Return the raw lines ``[source, target]`` of each split and the tokenizer."""
     errors, raw = [], {}
     for split, prefix in job.prefixes.items():
@@ -152,7 +214,7 @@ def _read_inputs(job: Preparation) -> tuple[dict[str, list[list[str]]], Any]:
         raw[split] = sides
     tokenizer = None
     try:
-        tokenizer = load_tokenizer(job.tokenizer)
+        tokenizer = load_tokenizer(job.tokenizer, named(job, "tokenizer"))
     except DataError as error:
         errors.append(str(error))
     raise_all(errors, DataError)
@@ -160,7 +222,7 @@ def _read_inputs(job: Preparation) -> tuple[dict[str, list[list[str]]], Any]:
 
 
 def _prepare_split(
-    job: Preparation,
+    job: PrepareConfig,
     split: str,
     raw: list[list[str]],
     segmenter: WordPieceSegmenter,
@@ -172,7 +234,7 @@ def _prepare_split(
     log.info("%s: %d pairs", split, len(raw[0]))
     text = [[without_control_characters(line) for line in side] for side in raw]
     changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
-    how = {"lowercase": job.lowercase, "normalize": job.normalize}
+    how = {"lowercase": job.lowercase, "normalize": not job.keep_punctuation}
     tokens = [
         tokenize_lines(side, lang, **how, workers=job.workers)
         for side, lang in zip(text, job.langs, strict=True)
@@ -203,7 +265,7 @@ def _prepare_split(
 
 
 def _clean(
-    job: Preparation, split: str, tokens: list[list[str]]
+    job: PrepareConfig, split: str, tokens: list[list[str]]
 ) -> tuple[list[int], dict[str, int]]:
     """Return the numbers of the pairs that stay, and how many go for each reason."""
     # Valid and test keep every pair that has two sides, whatever its length.
@@ -211,7 +273,7 @@ def _clean(
     kept, dropped, lines = rules.clean(tokens)
     if not kept:
         raise DataError(
-            f"`--{split}` must hold a pair to keep, but all {len(lines)} were dropped: "
+            f"`{named(job, split)}` must hold a pair to keep, but all {len(lines)} were dropped: "
             + ", ".join(f"{reason} {n}" for reason, n in dropped.items())
             + "."
         )
@@ -224,7 +286,7 @@ def _clean(
     return kept, dropped
 
 
-def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) -> None:
+def _run_fairseq_preprocess(job: PrepareConfig, segmented: Path, partial: Path) -> None:
     """Binarize with ``fairseq-preprocess``, whose log stays in the data-bin."""
     # A worker takes half a second to start, for which it has to have something to do.
     lines = sum(1 for _ in (segmented / f"train.{job.source_lang}").open("rb"))
@@ -246,7 +308,7 @@ def _run_fairseq_preprocess(job: Preparation, segmented: Path, partial: Path) ->
 
 
 def _verify(
-    job: Preparation, splits: Mapping[str, Any], segmented: Path, partial: Path
+    job: PrepareConfig, splits: Mapping[str, Any], segmented: Path, partial: Path
 ) -> dict[str, Any]:
     """Check each sentence's length against the text, count ``<unk>``; return dictionary facts."""
     made = DataBin(partial, {"source_lang": job.source_lang, "target_lang": job.target_lang})
@@ -270,7 +332,7 @@ def _verify(
 
 
 def _settings(
-    job: Preparation, tokenizer: Any, partial: Path, splits: Any, dictionary: dict[str, Any]
+    job: PrepareConfig, tokenizer: Any, partial: Path, splits: Any, dictionary: dict[str, Any]
 ) -> dict[str, Any]:
     normalizer = tokenizer.backend_tokenizer.normalizer
     probe = normalizer.normalize_str("Aé") if normalizer is not None else "Aé"
@@ -284,7 +346,7 @@ def _settings(
         "source_lang": job.source_lang,
         "target_lang": job.target_lang,
         "lowercase": job.lowercase,
-        "normalize_punctuation": job.normalize,
+        "normalize_punctuation": not job.keep_punctuation,
         "cleaning": asdict(job.rules),
         "tokenizer": {
             "name": job.tokenizer,

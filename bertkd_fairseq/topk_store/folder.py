@@ -77,8 +77,13 @@ def begun_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     return next((marker for marker in markers if marker.get("format") == FORMAT), {})
 
 
-def store_problems(path: str | os.PathLike[str], *, force: bool = False) -> list[str]:
-    """Return why a store can't be made at ``path`` or, with ``force``, why what is there can't be removed."""
+def store_problems(
+    path: str | os.PathLike[str], *, name: str = "path", force: bool = False
+) -> list[str]:
+    """Return why a store can't be made at ``path`` or, with ``force``, why what is there can't be removed.
+
+    ``name``: what messages call the path.
+    """
     path = real_path(path)
     partial = partial_of(path)
     problems = []
@@ -86,19 +91,19 @@ def store_problems(path: str | os.PathLike[str], *, force: bool = False) -> list
         files = STORE.files(path)
         if files is None:
             seen = "a folder with other files" if path.is_dir() else "a file"
-            problems.append(must_be("--dest", "a new or empty folder", f"{seen} ({path})"))
+            problems.append(must_be(name, "a new or empty folder", f"{seen} ({path})"))
         elif force:
             problems += foreign_problems(path, files, COMMAND)
         else:
             return []
     if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
         seen = "a symbolic link" if partial.is_symlink() else "a file"
-        hint = "Move it away, or choose another --dest."
+        hint = f"Move it away, or choose another {name}."
         problems.append(must_be(str(partial), "a folder", seen, hint))
     elif partial.exists() and (force or UNFINISHED_STORE.files(partial) is None):
         # One without a plan is taken for what a killed process was removing if nothing else is in it.
         problems += foreign_problems(partial, UNFINISHED_FILES, COMMAND)
-    return problems or place_problems("--dest", path)
+    return problems or place_problems(name, path)
 
 
 def remove_store(path: str | os.PathLike[str]) -> None:

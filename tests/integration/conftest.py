@@ -77,5 +77,5 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, tiny_bert:
 def topk(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
     """The teacher's store for the training split, K = 4."""
     dest = tmp_path_factory.mktemp("store") / "topk"
-    run_command([*DUMP, data_bin, "--path", teacher, "--dest", dest, "--topk", 4])
+    run_command([*DUMP, data_bin, "--path", teacher, "--destdir", dest, "--topk", 4])
     return dest

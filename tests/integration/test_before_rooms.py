@@ -33,7 +33,7 @@ def test_store_is_whole() -> None:
 def test_teacher_gives_the_same_rows(tmp_path: Path) -> None:
     dest = tmp_path / "topk"
     teacher = BEFORE / "teacher.pt"
-    run_command([*DUMP, BEFORE / "data-bin", "--path", teacher, "--dest", dest, "--topk", 4])
+    run_command([*DUMP, BEFORE / "data-bin", "--path", teacher, "--destdir", dest, "--topk", 4])
     for name in ROW_ARRAYS:
         before, now = (np.load(folder / f"{name}.npy") for folder in (BEFORE / "topk", dest))
         if name == "ids":

@@ -16,7 +16,7 @@ from bertkd_fairseq.demo.folder import demo_files
 from bertkd_fairseq.files import first_foreign
 from tests.conftest import BERTKD, command_environment, run_command
 
-DEMO = [*BERTKD, "demo", "--quick", "--dest", "demo"]
+DEMO = [*BERTKD, "demo", "--quick", "--destdir", "demo"]
 
 
 @pytest.fixture(scope="module")

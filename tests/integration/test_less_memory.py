@@ -54,7 +54,7 @@ def equal(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> tuple[Pa
     source, target = equal_pairs(folder, tiny_bert)
     prepare = [*BERTKD, "prepare", "--source-lang", "src", "--target-lang", "tgt"]
     prepare += ["--train", folder / "train", "--valid", folder / "all" / "valid"]
-    run_command([*prepare, "--tokenizer", tiny_bert, "--dest", folder / "data-bin"])
+    run_command([*prepare, "--tokenizer", tiny_bert, "--destdir", folder / "data-bin"])
     longer = max(source, target)
     tokens = {"teacher": 1 + source + target, "plain": longer, "distilled": longer}
     return folder / "data-bin", tokens
@@ -67,7 +67,7 @@ def random_store(data_bin: Path, dest: Path, tiny_bert: Path) -> Path:
     few = ("--batch-size", 32, "--max-update", 1, "--save-dir", save_dir, "--disable-validation")
     run_command(train_command(data_bin, *options, *few))
     path = save_dir / "checkpoint_last.pt"
-    run_command([*DUMP, data_bin, "--path", path, "--dest", dest, "--topk", 4])
+    run_command([*DUMP, data_bin, "--path", path, "--destdir", dest, "--topk", 4])
     return dest
 
 

@@ -136,7 +136,7 @@ def test_commands_without_a_mistake_succeed(
 ) -> None:
     """So that what the rows add is what they fail by."""
     folder = shutil.copytree(workplace, tmp_path / "here", symlinks=True)
-    other = {"TEACHER": ["--save-dir", "teacher"], "DUMP": ["--dest", "store"]}
+    other = {"TEACHER": ["--save-dir", "teacher"], "DUMP": ["--destdir", "store"]}
     other["HYDRA"] = ["checkpoint.save_dir=hydra"]
     for name in COMMANDS:
         done = commands.run([*argv_of(name), *other.get(name, ())], cwd=folder, input="a b c\n")

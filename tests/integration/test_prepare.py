@@ -63,7 +63,7 @@ def prepared(corpus: Path, tiny_bert: Path) -> Path:
     dest = corpus / "new" / "data-bin"
     report = corpus / "report.json"
     done = run_command(
-        prepare_command(corpus, tiny_bert, "--dest", dest, "--lowercase", "--json", report)
+        prepare_command(corpus, tiny_bert, "--destdir", dest, "--lowercase", "--json", report)
     )
     (corpus / "stdout").write_text(done.stdout)
     (corpus / "stderr").write_text(done.stderr)
@@ -157,7 +157,7 @@ def test_force_replaces_no_folder_with_a_foreign_file(
     path.parent.mkdir(exist_ok=True)
     path.write_text("a week of training")
     try:
-        command = prepare_command(corpus, "nowhere", "--dest", prepared, "--force")
+        command = prepare_command(corpus, "nowhere", "--destdir", prepared, "--force")
         assert cli.main([str(part) for part in command[len(BERTKD) :]]) == 2
         name = foreign.split("/")[0]
         assert capsys.readouterr().err == (
@@ -174,11 +174,11 @@ def test_force_replaces_no_folder_with_a_foreign_file(
 def test_a_second_run_needs_force_and_gives_the_same_bytes(
     prepared: Path, corpus: Path, tiny_bert: Path
 ) -> None:
-    command = prepare_command(corpus, tiny_bert, "--dest", prepared, "--lowercase")
+    command = prepare_command(corpus, tiny_bert, "--destdir", prepared, "--lowercase")
     done = run_command(command, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"error: `--dest` holds a complete data-bin: {prepared}. Use --force to replace it.\n"
+        f"error: `--destdir` holds a complete data-bin: {prepared}. Use --force to replace it.\n"
     )
     # A backup of the user's, another command's unfinished work.
     neighbours = [prepared.with_name(f"data-bin.{end}") for end in ("old", "partial")]
@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(
     tmp_path: Path, corpus: Path, tiny_bert: Path
 ) -> None:
     """A limit of 1 KiB a file is a full disk, here to the Rust code that writes the tokenizer."""
-    command = prepare_command(corpus, tiny_bert, "--dest", tmp_path / "new")
+    command = prepare_command(corpus, tiny_bert, "--destdir", tmp_path / "new")
     done = run_command(["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command], check=False)
     assert (done.returncode, done.stderr) == (
         2,
@@ -230,7 +230,7 @@ def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
     (tmp_path / "valid.en").write_bytes(b"")
     write_lines(tmp_path / "test.de", ["eins"])
     done = run_command(
-        prepare_command(tmp_path, tmp_path / "nowhere", "--dest", tmp_path / "new"), check=False
+        prepare_command(tmp_path, tmp_path / "nowhere", "--destdir", tmp_path / "new"), check=False
     )
     assert done.returncode == 2
     assert done.stderr == (
@@ -250,7 +250,7 @@ def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
 def test_wrong_options_are_shown_at_once(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("not ours")
     command = [*BERTKD, "prepare", "--source-lang", "de", "--target-lang", "de", "--train", "x"]
-    command += ["--valid", "x", "--tokenizer", "x", "--dest", str(tmp_path), "--force"]
+    command += ["--valid", "x", "--tokenizer", "x", "--destdir", str(tmp_path), "--force"]
     done = run_command([*command, "--min-length", "0", "--max-ratio", "0.5"], check=False)
     assert done.returncode == 2
     assert done.stderr == (
@@ -259,7 +259,7 @@ def test_wrong_options_are_shown_at_once(tmp_path: Path) -> None:
         "but is the same instead.\n"
         "  2. `--min-length` must be at least 1, but is 0 instead.\n"
         "  3. `--max-ratio` must be at least 1, but is 0.5 instead.\n"
-        "  4. `--dest` must be a new or empty folder, "
+        "  4. `--destdir` must be a new or empty folder, "
         f"but is a folder with other files ({tmp_path}) instead.\n"
     )
     assert (tmp_path / "other").read_text() == "not ours"

@@ -59,7 +59,7 @@ def test_malicious_checkpoint_is_refused(
         "restore": fairseq(
             "train", data_bin, *TRAIN.split(), "--save-dir", save, "--restore-file", evil
         ),
-        "dump-topk": [*BERTKD, "dump-topk", data_bin, "--path", evil, "--dest", store],
+        "dump-topk": [*BERTKD, "dump-topk", data_bin, "--path", evil, "--destdir", store],
         "inspect": [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student", f"x={evil}"],
     }[command]
     done = run_command(argv, check=False)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bertkd_fairseq.analysis.inspect import run as inspect
 from bertkd_fairseq.analysis.inspect.agreement import agreement_table
-from bertkd_fairseq.cli import inspect, main
+from bertkd_fairseq.cli import main
 from bertkd_fairseq.topk_store import TopKStore
 from tests.changed_bytes import changed_byte
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command

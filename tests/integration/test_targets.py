@@ -18,8 +18,8 @@ UPDATES = ("--max-update", 5, "--disable-validation")
 def sampled(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
     """A store of 12 draws a token."""
     dest = tmp_path_factory.mktemp("sampled") / "topk"
-    dump = [*DUMP, data_bin, "--path", teacher, "--dest", dest]
-    run_command([*dump, "--targets", "sampled", "--num-samples", 12, "--block-size", 50])
+    dump = [*DUMP, data_bin, "--path", teacher, "--destdir", dest]
+    run_command([*dump, "--entries", "sampled", "--num-samples", 12, "--block-size", 50])
     return dest
 
 
@@ -84,10 +84,10 @@ def test_sampled_targets_do_not_depend_on_the_workers(
     tmp_path: Path, data_bin: Path, teacher: Path, sampled: Path
 ) -> None:
     dest = tmp_path / "topk"
-    dump = [*DUMP, data_bin, "--path", teacher, "--dest", dest, "--block-size", 50]
+    dump = [*DUMP, data_bin, "--path", teacher, "--destdir", dest, "--block-size", 50]
     for shard in (0, 1):
         shards = ("--num-shards", 2, "--shard-id", shard)
-        run_command([*dump, "--targets", "sampled", "--num-samples", 12, *shards])
+        run_command([*dump, "--entries", "sampled", "--num-samples", 12, *shards])
     for file in sampled.iterdir():
         assert (dest / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -115,16 +115,16 @@ def test_what_would_bias_sampled_targets_is_refused(data_bin: Path, sampled: Pat
 
 
 def test_options_of_the_other_kind_of_targets_are_refused(data_bin: Path, tmp_path: Path) -> None:
-    dump = [*DUMP, data_bin, "--path", "teacher.pt", "--dest", tmp_path / "topk"]
+    dump = [*DUMP, data_bin, "--path", "teacher.pt", "--destdir", tmp_path / "topk"]
     done = run_command([*dump, "--num-samples", 5], check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        "error: --num-samples has no meaning with --targets topk. Leave it out.\n",
+        "error: --num-samples has no meaning with --entries topk. Leave it out.\n",
     )
-    done = run_command([*dump, "--targets", "sampled", "--topk", 5, "--seed", -1], check=False)
+    done = run_command([*dump, "--entries", "sampled", "--topk", 5, "--seed", -1], check=False)
     assert (done.returncode, done.stderr) == (
         2,
         "error: 2 problems:\n"
         "  1. `--seed` must be at least 0, but is -1 instead.\n"
-        "  2. --topk has no meaning with --targets sampled. Leave it out.\n",
+        "  2. --topk has no meaning with --entries sampled. Leave it out.\n",
     )

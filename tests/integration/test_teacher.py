@@ -141,7 +141,7 @@ def test_the_checkpoint_loads_without_the_pretrained_folder(
         moved,
         "--path",
         checkpoint,
-        "--dest",
+        "--destdir",
         tmp_path / "topk",
         "--topk",
         4,
@@ -207,7 +207,7 @@ def test_rows_are_what_the_teacher_says_of_each_token(
 def whole(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path) -> Path:
     """The store of an uninterrupted dump by one process, in 24 blocks."""
     dest = tmp_path_factory.mktemp("whole") / "topk"
-    command = [*DUMP, data_bin, "--path", teacher, "--dest", dest]
+    command = [*DUMP, data_bin, "--path", teacher, "--destdir", dest]
     run_command([*command, "--topk", 4, "--block-size", 25])
     return dest
 
@@ -218,12 +218,12 @@ def test_a_killed_dump_continues_to_the_same_store(
     dump = [*DUMP, data_bin, "--path", teacher, "--topk", 4, "--block-size", 25]
     partial = tmp_path / "topk.partial"
     (tmp_path / "topk").mkdir()  # an empty folder is as good as none
-    with start_command([*dump, "--dest", tmp_path / "topk"]) as process:
+    with start_command([*dump, "--destdir", tmp_path / "topk"]) as process:
         while process.poll() is None and not list(partial.glob("work-*/blocks/??????")):
             time.sleep(0.005)
         process.kill()
     assert list((tmp_path / "topk").iterdir()) == []
-    done = run_command([*dump, "--dest", tmp_path / "topk"])
+    done = run_command([*dump, "--destdir", tmp_path / "topk"])
     assert re.search(r"continuing .*topk\.partial: \d+ of 24 blocks are missing", done.stderr)
     for file in whole.iterdir():
         assert (tmp_path / "topk" / file.name).read_bytes() == file.read_bytes(), file.name
@@ -235,11 +235,11 @@ def test_any_number_of_processes_dumps_the_same_bytes(
 ) -> None:
     """Under torchrun with two blocks in hand each, and as independent jobs."""
     dest = tmp_path / "topk"
-    options = [data_bin, "--path", teacher, "--dest", dest, "--topk", 4, "--block-size", 25]
+    options = [data_bin, "--path", teacher, "--destdir", dest, "--topk", 4, "--block-size", 25]
     if shards == 2:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         module = ["--nproc-per-node", 2, "-m", "bertkd_fairseq.cli", "dump-topk", *EXACT]
-        run_command([*launcher, *module, *options, "--blocks-in-hand", 2])
+        run_command([*launcher, *module, *options, "--blocks-at-once", 2])
     else:
         dump = [*DUMP, *options, "--num-shards", 3, "--shard-id"]
         for process in [start_command([*dump, shard]) for shard in range(3)]:
@@ -252,7 +252,7 @@ def test_a_dry_run_estimates_and_writes_nothing(
     tmp_path: Path, data_bin: Path, teacher: Path
 ) -> None:
     dest = tmp_path / "topk"
-    command = [*DUMP, data_bin, "--path", teacher, "--dest", dest, "--dry-run"]
+    command = [*DUMP, data_bin, "--path", teacher, "--destdir", dest, "--dry-run"]
     output = run_command(command).stdout
     values = dict(line.split() for line in output.splitlines())
     assert int(values["bytes"]) == int(values["tokens"]) * 34 + 12 * int(values["sentences"])
@@ -267,8 +267,8 @@ def test_pairs_too_long_for_the_teacher(tmp_path: Path, data_bin: Path, tiny_ber
     run_command(train_command(data_bin, *TEACHER, *options, "--save-dir", tmp_path))
     checkpoint = tmp_path / "checkpoint_last.pt"
     dump = [*DUMP, data_bin, "--path", checkpoint, "--topk", 4, "--on-too-long"]
-    run_command([*dump, "truncate-source", "--dest", tmp_path / "cut"])
-    run_command([*dump, "no-teacher", "--dest", tmp_path / "none"])
+    run_command([*dump, "truncate-source", "--destdir", tmp_path / "cut"])
+    run_command([*dump, "no-teacher", "--destdir", tmp_path / "none"])
     cut, none = (TopKStore.open(tmp_path / name) for name in ("cut", "none"))
     counts = cut.meta["too_long"]
     assert counts["source_cut"] > 0
@@ -279,7 +279,7 @@ def test_pairs_too_long_for_the_teacher(tmp_path: Path, data_bin: Path, tiny_ber
     assert still_silent.sum() < silent.sum()
     assert not (still_silent & ~silent).any()
     np.testing.assert_allclose(cut_logprobs[~silent], none_logprobs[~silent], rtol=2e-3)
-    done = run_command([*dump, "error", "--dest", tmp_path / "error"], check=False)
+    done = run_command([*dump, "error", "--destdir", tmp_path / "error"], check=False)
     assert done.returncode == 2
     count = none.meta["too_long"]["no_teacher"]
     first = int(np.flatnonzero(np.add.reduceat(silent, none.offsets[:-1]))[0])
@@ -307,7 +307,7 @@ def test_precision_bf16_changes_little(
         data_bin,
         "--path",
         teacher,
-        "--dest",
+        "--destdir",
         tmp_path / "topk",
         "--topk",
         4,
@@ -322,7 +322,7 @@ def test_precision_bf16_changes_little(
 def test_the_same_dump_once_more_finds_nothing_to_do(
     tmp_path: Path, data_bin: Path, teacher: Path, topk: Path
 ) -> None:
-    command = [*DUMP, data_bin, "--path", teacher, "--dest", topk, "--topk"]
+    command = [*DUMP, data_bin, "--path", teacher, "--destdir", topk, "--topk"]
     before = (topk / "SHA256SUMS").stat().st_mtime_ns
     output = run_command([*command, 4]).stdout
     assert output.startswith("signature ")

@@ -112,13 +112,13 @@ def ours(path: Path) -> None:
     write(path, "old")
 
 
-OTHER = "`--dest` must be a new or empty folder, but is a folder with other files ({dest}) instead."
+OTHER = "`path` must be a new or empty folder, but is a folder with other files ({dest}) instead."
 KEPT: list[tuple[Callable[[Path], None], bool, str]] = [
     (foreign_file, False, OTHER),
     (foreign_file, True, OTHER),
     (damaged_mark, True, OTHER),
-    (one_file, True, "`--dest` must be a new or empty folder, but is a file ({dest}) instead."),
-    (ours, False, "`--dest` holds a complete toy: {dest}. Use --force to replace it."),
+    (one_file, True, "`path` must be a new or empty folder, but is a file ({dest}) instead."),
+    (ours, False, "`path` holds a complete toy: {dest}. Use --force to replace it."),
     (
         foreign_in_ours,
         True,
@@ -262,7 +262,7 @@ def test_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     # As a check would see it, which root passes otherwise, and as it is without a check.
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda path, mode: False)
-        wanted = "`--dest` must be in a folder that can be written, but is {} instead."
+        wanted = "`path` must be in a folder that can be written, but is {} instead."
         dest = tmp_path / "no" / "dest"
         assert dest_problems(dest, TOY, False) == [wanted.format(dest)]
 
@@ -285,7 +285,7 @@ def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
     one_file(tmp_path / "file")
     dest = tmp_path / "file" / "dest"
     assert dest_problems(dest, TOY, False) == [
-        f"`--dest` must be in a folder that can be written, but is {dest} instead."
+        f"`path` must be in a folder that can be written, but is {dest} instead."
     ]
     with pytest.raises(OutputError, match="can't be written: "):
         make(dest)
@@ -294,7 +294,7 @@ def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     message = (
-        "`--dest` must be a folder that can be replaced, but is {} ({}) instead. "
+        "`path` must be a folder that can be replaced, but is {} ({}) instead. "
         "Name a folder inside it, such as {}."
     )
     for dest in (Path(), tmp_path):

@@ -39,11 +39,11 @@ def average(folder: Path) -> list[str]:
 
 
 def curves(folder: Path) -> list[str]:
-    return ["curves", str(DATA / "curves" / "plain.log"), "--csv", os.devnull, "--dest"]
+    return ["curves", str(DATA / "curves" / "plain.log"), "--csv", os.devnull, "--output"]
 
 
 def table(folder: Path) -> list[str]:
-    return ["curves", str(DATA / "curves" / "plain.log"), "--dest", "x.png", "--csv"]
+    return ["curves", str(DATA / "curves" / "plain.log"), "--output", "x.png", "--csv"]
 
 
 def compare(folder: Path, option: str = "--json") -> list[str]:
@@ -60,7 +60,7 @@ def page(folder: Path) -> list[str]:
 def iwslt14(folder: Path) -> list[str]:
     pairs = write_archive(folder / "de-en.tgz", num_train=200, num_test=7)
     numbers = ["--pairs", *map(str, pairs), "--workers", "1"]
-    return ["iwslt14", "--archive", "de-en.tgz", *numbers, "--dest"]
+    return ["iwslt14", "--archive", "de-en.tgz", *numbers, "--destdir"]
 
 
 @pytest.mark.parametrize("command", [average, table, compare, page, iwslt14])

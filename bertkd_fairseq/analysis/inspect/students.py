@@ -9,7 +9,6 @@ import numpy as np
 from bertkd_fairseq.analysis.inspect.agreement import Answers
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.progress import Progress
-from bertkd_fairseq.tasks.checkpoint import load_checkpoint
 
 _MAX_TOKENS = 4096
 
@@ -26,6 +25,9 @@ class Student:
         :param langs: the languages to translate from and to.
         :raises BertKDError: if the file is refused, holds another kind of model, or translates otherwise.
         """
+        # Importing the tasks prepares the process for fairseq, which importing this module must not.
+        from bertkd_fairseq.tasks.checkpoint import load_checkpoint
+
         self.path = path
         # No scorer of BLEU: it isn't needed, and its tokenizer might be another's.
         self.model, task = load_checkpoint(path, data_bin, eval_bleu=False)

@@ -186,16 +186,18 @@ def _symbols(
     return [first, *rest]
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, option: str = "tokenizer") -> Any:
     """Return the fast WordPiece tokenizer in folder ``name`` or of that name on the hub.
+
+    ``option``: what messages call the setting.
 
     :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
     """
     folder = Path(name)
-    raise_all(name_problems("--tokenizer", name), DataError)
+    raise_all(name_problems(option, name), DataError)
     if folder.is_dir() and not any((folder / file).is_file() for file in _EITHER_FILE):
         wanted = f"a folder with {' or '.join(_EITHER_FILE)}"
-        raise DataError(must_be("--tokenizer", wanted, f"{name} without one"))
+        raise DataError(must_be(option, wanted, f"{name} without one"))
     announce(name)
     hide_broken_torchaudio()
     from transformers import AutoTokenizer
@@ -204,14 +206,14 @@ def load_tokenizer(name: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except Exception as error:  # OSError, ValueError, and whatever a custom class raises
         files = " or ".join(_EITHER_FILE)
-        raise DataError(loading_problem("--tokenizer", name, files, error)) from error
+        raise DataError(loading_problem(option, name, files, error)) from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(
-            must_be("--tokenizer", "a fast tokenizer (tokenizer.json)", type(tokenizer).__name__)
+            must_be(option, "a fast tokenizer (tokenizer.json)", type(tokenizer).__name__)
         )
     model = type(tokenizer.backend_tokenizer.model).__name__
     if model != "WordPiece":
-        raise DataError(must_be("--tokenizer", "a WordPiece tokenizer", f"{name} of type {model}"))
+        raise DataError(must_be(option, "a WordPiece tokenizer", f"{name} of type {model}"))
     check_special_pieces(tokenizer.get_vocab())
     # Left over from other uses of the model; they would cut long sentences.
     tokenizer.backend_tokenizer.no_truncation()

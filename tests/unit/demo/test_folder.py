@@ -13,7 +13,7 @@ from bertkd_fairseq.files import first_foreign, only_process
 from tests.unit.test_files import tree
 
 NEITHER = (
-    "`--dest` must be a new folder or one of an earlier demo, but {} is neither. Name another."
+    "`--destdir` must be a new folder or one of an earlier demo, but {} is neither. Name another."
 )
 FOREIGN = (
     "`{}` holds {file}, which `bertkd demo` didn't write. Nothing was removed: move {file} away, or choose "
@@ -51,7 +51,7 @@ def test_foreign_files_are_named_and_stay(
     if message == FOREIGN:
         a_demo(dest)
     before = tree(tmp_path)
-    assert cli.main(["demo", "--quick", "--dest", str(dest), "--force"]) == 2
+    assert cli.main(["demo", "--quick", "--destdir", str(dest), "--force"]) == 2
     wanted = message.format(dest, file=file.removeprefix("demo/"))
     assert capsys.readouterr().err == f"error: {wanted}\n"
     assert tree(tmp_path) == before
@@ -65,7 +65,7 @@ def test_a_demo_at_work_keeps_its_folder(
     a_demo(tmp_path / "demo")
     before = tree(tmp_path)
     with only_process(tmp_path / "demo", "bertkd demo"):
-        assert cli.main(["demo", "--quick", "--dest", str(tmp_path / "demo"), *more]) == 2
+        assert cli.main(["demo", "--quick", "--destdir", str(tmp_path / "demo"), *more]) == 2
     assert capsys.readouterr().err == (
         f"error: `{tmp_path}/demo` is in use by another `bertkd demo`. Let that end, or choose another folder.\n"
     )

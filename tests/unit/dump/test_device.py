@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 import pytest
 import torch
 
-from bertkd_fairseq.cli.dump_topk import _device
+from bertkd_fairseq.dump.config import DumpConfig
+from bertkd_fairseq.dump.run import torch_device
 from bertkd_fairseq.errors import ConfigurationError
+
+
+def device_of(name: str | None) -> torch.device:
+    return torch_device(DumpConfig(data_bin="x", path="x", destdir="x", device=name))
 
 
 @pytest.mark.parametrize(
@@ -30,12 +33,12 @@ def test_with_gpus(
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
-    assert _device(Namespace(device=given)) == torch.device(taken)
+    assert device_of(given) == torch.device(taken)
 
 
 def test_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert _device(Namespace(device=None)) == torch.device("cpu")
+    assert device_of(None) == torch.device("cpu")
 
 
 def test_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +47,7 @@ def test_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "empty", empty)
     with pytest.raises(ConfigurationError) as caught:
-        _device(Namespace(device="cuda:7"))
+        device_of("cuda:7")
     assert str(caught.value) == (
-        "--device cuda:7 can't be used here: CUDA error: invalid device ordinal."
+        "DumpConfig.device cuda:7 can't be used here: CUDA error: invalid device ordinal."
     )

@@ -97,7 +97,7 @@ def test_archive_is_downloaded_once_and_only_whole(
     pairs = write_archive(tmp_path / "original.tgz", num_train=30, num_test=1)
     whole = (tmp_path / "original.tgz").read_bytes()
     archive, dest = tmp_path / "de-en.tgz", tmp_path / "text"
-    command = ["iwslt14", "--archive", str(archive), "--dest", str(dest), "--workers", "1"]
+    command = ["iwslt14", "--archive", str(archive), "--destdir", str(dest), "--workers", "1"]
     command += ["--pairs", *map(str, pairs), "--url", f"{address}/unknown-length"]
     monkeypatch.setattr(Handler, "content", whole[:-100])  # an honest server, a file cut short
     assert cli.main(command) == 2

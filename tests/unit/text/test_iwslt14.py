@@ -93,7 +93,7 @@ def test_lengths_are_those_of_the_perl_script(source: str, target: str, kept: bo
 
 
 def command(archive: Path, dest: Path, *more: str) -> list[str]:
-    return ["iwslt14", "--archive", str(archive), "--dest", str(dest), "--workers", "1", *more]
+    return ["iwslt14", "--archive", str(archive), "--destdir", str(dest), "--workers", "1", *more]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_text_and_facts(
     assert facts["cleaning"] == {"min_length": 1, "max_length": 175, "max_ratio": 1.5}
 
     assert cli.main(command(path, dest, *numbers(pairs))) == 2
-    wanted = f"`--dest` holds a complete text of IWSLT14: {dest}. Use --force to replace it."
+    wanted = f"`--destdir` holds a complete text of IWSLT14: {dest}. Use --force to replace it."
     assert capsys.readouterr().err == f"error: {wanted}\n"
     assert cli.main(command(path, dest, *numbers(pairs), "--force")) == 0
 
@@ -155,7 +155,7 @@ def test_wrong_options_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main([*command(tmp_path / "no.tgz", tmp_path), "--workers", "0"]) == 2
     assert capsys.readouterr().err == (
         "error: 3 problems:\n"
-        f"  1. `--dest` must be a new or empty folder, but is a folder with other files ({tmp_path}) "
+        f"  1. `--destdir` must be a new or empty folder, but is a folder with other files ({tmp_path}) "
         "instead.\n"
         "  2. `--workers` must be at least 1, but is 0 instead.\n"
         "  3. `--archive` must be a file, or --url must name where to download it, but there is none "

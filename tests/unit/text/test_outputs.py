@@ -80,14 +80,14 @@ def test_no_output_inside_a_folder_of_ours(tmp_path: Path, ours: dict[str, Path]
     for name, path, folder in places:
         wanted = f"must be outside of the {name} {folder}, but is {path} instead."
         assert output_problems({"--plot": path}, force=True) == [f"`--plot` {wanted}"]
-        assert inside_problems("--dest", path) == [f"`--dest` {wanted}"]
+        assert inside_problems("--destdir", path) == [f"`--destdir` {wanted}"]
     for folder in ours.values():
         assert output_problems({"--plot": folder.with_name("x.png")}, force=True) == []
     new = tmp_path / "new"
     new.mkdir()
     for path in (new, new / "x.json"):
         assert inside_problems("--json", path, new) == [
-            f"`--json` must be outside of --dest, but is {path} instead."
+            f"`--json` must be outside of {new}, but is {path} instead."
         ]
 
 
@@ -96,19 +96,19 @@ INSIDE = [
     ["inspect", "{store}", "--json", "{store}/x"],
     ["compare", "--data-bin", "x", "--system", "a=x", "--json", "{store}/x"],
     ["compare", "--data-bin", "x", "--system", "a=x", "--html", "{store}/x"],
-    ["curves", "x", "--dest", "{store}/x.png"],
-    ["curves", "x", "--dest", "x.png", "--csv", "{store}/x"],
+    ["curves", "x", "--output", "{store}/x.png"],
+    ["curves", "x", "--output", "x.png", "--csv", "{store}/x"],
     ["average", "--inputs", "x", "y", "--output", "{store}/x"],
     ["doctor", "--json", "{store}/x"],
-    ["dump-topk", "x", "--path", "x", "--dest", "{store}", "--json", "{store}/x"],
-    ["dump-topk", "x", "--path", "x", "--dest", "new", "--json", "{store}/x"],
-    ["dump-topk", "x", "--path", "x", "--dest", "{store}/x"],
-    ["dump-topk", "x", "--path", "x", "--dest", "{store}/x", "--dry-run"],
-    ["prepare", "--dest", "{store}/x"],
-    ["prepare", "--dest", "new", "--json", "{store}/x"],
-    ["iwslt14", "--archive", "x", "--dest", "{store}/x"],
-    ["iwslt14", "--archive", "{store}/x", "--url", "x", "--dest", "new"],
-    ["demo", "--dest", "{store}/x"],
+    ["dump-topk", "x", "--path", "x", "--destdir", "{store}", "--json", "{store}/x"],
+    ["dump-topk", "x", "--path", "x", "--destdir", "new", "--json", "{store}/x"],
+    ["dump-topk", "x", "--path", "x", "--destdir", "{store}/x"],
+    ["dump-topk", "x", "--path", "x", "--destdir", "{store}/x", "--dry-run"],
+    ["prepare", "--destdir", "{store}/x"],
+    ["prepare", "--destdir", "new", "--json", "{store}/x"],
+    ["iwslt14", "--archive", "x", "--destdir", "{store}/x"],
+    ["iwslt14", "--archive", "{store}/x", "--url", "x", "--destdir", "new"],
+    ["demo", "--destdir", "{store}/x"],
 ]
 
 
@@ -127,7 +127,9 @@ def test_every_command_refuses_outputs_inside_a_store_before_it_works(
         command = [*command, "--train", "x", "--valid", "x", *text]
     before = sorted(os.listdir(folder))
     assert cli.main([part.format(store=folder) for part in command]) == 2
-    where = r"must be outside of (--dest|the teacher store .*), but is .*x(\.png)? instead\."
+    where = (
+        r"must be outside of (new|topk|.*topk|the teacher store .*), but is .*x(\.png)? instead\."
+    )
     assert re.search(where, capsys.readouterr().err)
     assert sorted(os.listdir(folder)) == before
     assert sorted(os.listdir(tmp_path)) == ["begun.partial", "data-bin", "topk"]

@@ -62,12 +62,14 @@ def another_commands_partial(path: Path) -> None:
     (partial(path) / "plan.json").write_text('{"format": "thesis"}')
 
 
-OTHER = "`--dest` must be a new or empty folder, but is {} ({{path}}) instead."
+OTHER = "`path` must be a new or empty folder, but is {} ({{path}}) instead."
 FOREIGN = (
     "`{{path}}{}` holds {}, which `bertkd dump-topk` didn't write. Nothing was removed: move {} away, or "
     "choose another folder."
 )
-LINK = "`{{path}}.partial` must be a folder, but is {} instead. Move it away, or choose another --dest."
+LINK = (
+    "`{{path}}.partial` must be a folder, but is {} instead. Move it away, or choose another path."
+)
 #: what is there, whether it keeps a dump from starting without --force, the message
 REFUSED: list[tuple[Callable[[Path], None], bool, str]] = [
     (thesis, True, OTHER.format("a folder with other files")),

@@ -193,7 +193,7 @@ def test_clock_that_is_set_back_takes_no_time_away(tmp_path: Path) -> None:
 
 def test_command_with_all_that_it_writes(tmp_path: Path) -> None:
     """An earlier run, then one that was killed and resumed (JSON); a teacher (simple)."""
-    files = ["--dest", tmp_path / "x.png", "--csv", tmp_path / "x.csv"]
+    files = ["--output", tmp_path / "x.png", "--csv", tmp_path / "x.csv"]
     command = [*BERTKD, "curves", "plain.log", "--run", "BERT=teacher.log", *files]
     done = run_command(command, cwd=DATA)
     assert done.stdout == ""
@@ -207,7 +207,7 @@ def test_command_with_all_that_it_writes(tmp_path: Path) -> None:
 
 def test_command_refuses_to_replace_and_tells_all_mistakes(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(SIMPLE)
-    command = [*BERTKD, "curves", "a.log", "--dest", "x.png"]
+    command = [*BERTKD, "curves", "a.log", "--output", "x.png"]
     run_command(command, cwd=tmp_path)
     again = run_command([*command, "--run", "a=b", "--run", "c"], cwd=tmp_path, check=False)
     assert again.returncode == 2

@@ -1,0 +1,149 @@
+"""Run the whole demo: one call, with a :class:`DemoConfig`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertkd_fairseq.analysis.curves.training_log import read_log
+from bertkd_fairseq.demo.estimate import estimated_seconds
+from bertkd_fairseq.demo.folder import COMMAND, make_folder
+from bertkd_fairseq.demo.running import Record, run_stage
+from bertkd_fairseq.demo.stages import FULL, QUICK, Stage, log_file, plan
+from bertkd_fairseq.errors import raise_all
+from bertkd_fairseq.files import only_process
+from bertkd_fairseq.precision import AUTO, CHOICES
+from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.text.outputs import inside_problems
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """The settings of :func:`run_demo`."""
+
+    destdir: Path = setting(
+        "folder for all results", default=Path("demo"), metavar="DIR", old_option="--dest"
+    )
+    seed: int = setting("seed of corpus, teacher and students", default=1)
+    force: bool = setting("start over if DIR has a demo already", default=False)
+    quick: bool = setting(
+        "take under a minute: shows that every stage runs here, far too short to learn",
+        default=False,
+    )
+    precision: str = setting(
+        "precision of all trainings and the dump; auto measures and takes bf16 only where it is faster. A demo that "
+        "continues keeps the precision that it began with",
+        default=AUTO,
+        choices=[choice for choice in CHOICES if choice != "fp16"],
+    )
+
+    @property
+    def dest(self) -> Path:
+        """The folder, wherever the process goes meanwhile."""
+        return self.destdir.resolve()
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return range_problems(self) + inside_problems(named(self, "destdir"), self.dest)
+
+
+@dataclass(frozen=True)
+class DemoResults:
+    """What a demo came to; ``content`` is what ``DIR/demo.json`` reports."""
+
+    dest: Path
+    content: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return the tables that the demo ends with."""
+        results = self.content
+        seconds = results["seconds"]
+        lines = [f"{'stage':<19}  seconds", *(f"{n:<19}  {s:7.1f}" for n, s in seconds.items())]
+        lines += [f"{'all':<19}  {sum(seconds.values()):7.1f}", ""]
+        lines += [*(self.dest / "compare.txt").read_text("utf-8").splitlines(), ""]
+        teacher, dump = results["teacher"], results["dump"]
+        lines += [
+            f"teacher on valid: masked accuracy {teacher['masked_accuracy']:.1f}% (the closing token "
+            f"apart), perplexity {teacher['ppl']:.2f}",
+            f"dump: {dump['bytes_per_token']} bytes a token, {dump['tokens']} tokens",
+            f"report with plots: {results['report']}",
+            f"curves: {results['curves']}",
+            f"all numbers: {self.dest / 'demo.json'}",
+        ]
+        if results["quick"]:
+            lines.append("--quick: far too short to learn anything; the scores mean nothing.")
+        return "\n".join(lines)
+
+
+def run_demo(config: DemoConfig, bertkd: Sequence[str]) -> DemoResults:
+    """Run what isn't done yet, and return all results.
+
+    :param bertkd: how to call that command, as the beginning of an argv.
+    :raises ConfigurationError: if ``destdir`` holds something else, or another demo is at work there.
+    :raises StageError: if a stage fails.
+    """
+    raise_all(config.problems())
+    dest = config.dest
+    make_folder(dest, force=config.force, name=named(config, "destdir"))
+    with only_process(dest, COMMAND):
+        record = Record(dest)
+        precision = _precision(config.precision, record)
+        sizes = QUICK if config.quick else FULL
+        seconds = _run_all(plan(dest, sizes, config.seed, precision, bertkd), record)
+    content = {
+        "seed": config.seed,
+        "quick": config.quick,
+        "precision": precision,
+        "seconds": seconds,
+        **_results(dest),
+    }
+    return DemoResults(dest, content)
+
+
+def _precision(asked: str, record: Record) -> str:
+    """Return the precision that the demo began with, or the one asked for, measured where that is ``auto``."""
+    import torch
+
+    from bertkd_fairseq import precision
+
+    if asked == AUTO and record.precision in precision.PRECISIONS:
+        return str(record.precision)
+    if not (asked == AUTO and torch.cuda.is_available()):  # on a GPU, trainings and dump differ
+        asked = precision.choose(asked)
+    record.precision = asked
+    record.write()
+    return asked
+
+
+def _run_all(stages: list[Stage], record: Record) -> dict[str, float]:
+    """Run what isn't done, after saying how long it will take, and return the seconds of every stage."""
+    if not all(map(record.is_done, stages)):
+        seconds = estimated_seconds(stages, record)
+        log.info("this will take about %s here", _minutes(seconds))
+    seconds_of = {}
+    for i, stage in enumerate(stages, 1):
+        log.info("[%d/%d] %s: %s", i, len(stages), stage.name, stage.purpose)
+        seconds_of[stage.name] = run_stage(stage, record)
+    return seconds_of
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _results(dest: Path) -> dict[str, Any]:
+    valid = [point for point in read_log(log_file(dest, "teacher")) if point.split == "valid"]
+    best = min(valid, key=lambda point: point.values["loss"])
+    return {
+        "scores": json.loads((dest / "scores.json").read_text("utf-8")),
+        "dump": json.loads((dest / "topk.json").read_text("utf-8")),
+        "teacher": {key: best.values[key] for key in ("masked_accuracy", "ppl")},
+        "curves": str(dest / "curves.png"),
+        "report": str(dest / "compare.html"),
+    }

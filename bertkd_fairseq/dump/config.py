@@ -1,0 +1,168 @@
+"""The settings of a dump: what determines its rows, and how the work is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bertkd_fairseq.errors import must_be
+from bertkd_fairseq.masking import NUM_MASKS
+from bertkd_fairseq.precision import AUTO, CHOICES
+from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.text.outputs import inside_problems
+from bertkd_fairseq.topk_store.folder import store_problems
+from bertkd_fairseq.topk_store.layout import SAMPLED, TARGETS, TOPK
+
+TOPK_ENTRIES = 8
+"""Entries to keep per token if nothing else is said (paper, section 4.2)."""
+SAMPLES, SAMPLING_SEED = 50, 1
+MAX_TOKENS_ON_CPU, MAX_TOKENS = 2048, 16384
+
+TRUNCATE, NO_TEACHER, ERROR = ON_TOO_LONG = ("truncate-source", "no-teacher", "error")
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """What determines the rows of a store: ``topk`` entries a token, drawn at random if ``seed`` is given."""
+
+    gen_subset: str
+    topk: int
+    num_masks: int
+    precision: str
+    max_tokens: int
+    cut_sources: bool
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpConfig:
+    """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
+
+    data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
+    path: str = setting("teacher checkpoint of fairseq-train --task bert_cmlm", metavar="FILE")
+    destdir: str = setting("teacher store to make", metavar="DIR", old_option="--dest")
+    topk: int | None = setting(
+        f"number of entries to keep for each token; {TOPK_ENTRIES} if not given (paper)",
+        default=None,
+        at_least=1,
+        metavar="K",
+    )
+    entries: str = setting(
+        "topk: the most probable entries (paper). sampled: as many random draws as --num-samples, an unbiased "
+        "estimate of the whole distribution (arXiv 2503.16870)",
+        default=TOPK,
+        choices=TARGETS,
+        old_option="--targets",
+    )
+    num_samples: int | None = setting(
+        f"number of draws for each token with --entries sampled; {SAMPLES} if not given",
+        default=None,
+        at_least=1,
+        metavar="N",
+    )
+    seed: int | None = setting(
+        f"seed of the draws with --entries sampled; {SAMPLING_SEED} if not given",
+        default=None,
+        at_least=0,
+    )
+    gen_subset: str = setting(
+        "split to dump", default="train", metavar="SPLIT", old_option="--split"
+    )
+    num_masks: int = setting(
+        "number of masked copies of each pair; with 7, each copy masks every 7th target token",
+        default=NUM_MASKS,
+        at_least=1,
+        metavar="N",
+    )
+    on_too_long: str = setting(
+        "what to do with a pair that is longer than the teacher's positions: truncate-source cuts the end of its "
+        "source, no-teacher stores no entries for it, error stops",
+        default=TRUNCATE,
+        choices=ON_TOO_LONG,
+    )
+    max_tokens: int | None = setting(
+        f"positions in a batch, padding included; {MAX_TOKENS_ON_CPU} on a CPU, where that fits the caches, and "
+        f"{MAX_TOKENS} elsewhere if not given",
+        default=None,
+        at_least=1,
+        metavar="N",
+    )
+    block_size: int = setting(
+        "sentences in a block, the unit of work: a batch never holds sentences of two blocks",
+        default=2048,
+        at_least=1,
+        metavar="N",
+    )
+    precision: str = setting(
+        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
+        "it faster than fp32; on a GPU, bf16 or else fp16. A dump that continues keeps its precision",
+        default=AUTO,
+        choices=CHOICES,
+    )
+    device: str | None = setting(
+        "torch device, such as cpu or cuda:0; cuda if there is one and cpu otherwise, if not given",
+        default=None,
+    )
+    num_shards: int = setting(
+        "number of processes that share the work, each started with its own --shard-id; taken from torchrun when it "
+        "starts the command",
+        default=1,
+        at_least=1,
+        metavar="N",
+    )
+    shard_id: int = setting(
+        "number of this process, from 0; taken from torchrun when it starts the command",
+        default=0,
+        metavar="I",
+    )
+    blocks_at_once: int | None = setting(
+        "number of blocks processed at the same time, so that reading and writing overlap a GPU's work; 1 on a CPU "
+        "and 2 elsewhere if not given",
+        default=None,
+        at_least=1,
+        metavar="N",
+        old_option="--blocks-in-hand",
+    )
+    force: bool = setting(
+        "replace a store at --destdir, and what is left of an unfinished one", default=False
+    )
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, without loading anything."""
+        problems = range_problems(self)
+        for name in ("num_samples", "seed") if self.entries == TOPK else ("topk",):
+            if getattr(self, name) is not None:
+                kind = f"{named(self, 'entries')} {self.entries}"
+                problems.append(f"{named(self, name)} has no meaning with {kind}. Leave it out.")
+        if not 0 <= self.shard_id < max(self.num_shards, 1):
+            wanted = f"from 0 to {self.num_shards - 1}"
+            problems.append(must_be(named(self, "shard_id"), wanted, self.shard_id))
+        if self.force and self.num_shards > 1:
+            problems.append(
+                f"{named(self, 'force')} can't be used by several processes. Remove the folder first."
+            )
+        return problems + inside_problems(named(self, "destdir"), self.destdir)
+
+    def dest_problems(self) -> list[str]:
+        """Return why no store can be made at ``destdir``."""
+        return store_problems(self.destdir, name=named(self, "destdir"), force=self.force)
+
+    @property
+    def num_entries(self) -> int:
+        """Entries that each row of the store gets."""
+        if self.entries == SAMPLED:
+            return self.num_samples or SAMPLES
+        return self.topk or TOPK_ENTRIES
+
+    def row_settings(self, precision: str, device_type: str) -> RowSettings:
+        """Return what determines the rows on this kind of device (measured in docs/dump.md)."""
+        on_cpu = device_type == "cpu"
+        seed = SAMPLING_SEED if self.seed is None else self.seed
+        return RowSettings(
+            gen_subset=self.gen_subset,
+            topk=self.num_entries,
+            num_masks=self.num_masks,
+            precision=precision,
+            max_tokens=self.max_tokens or (MAX_TOKENS_ON_CPU if on_cpu else MAX_TOKENS),
+            cut_sources=self.on_too_long != NO_TEACHER,
+            seed=seed if self.entries == SAMPLED else None,
+        )
