@@ -46,7 +46,8 @@ def write_json(command: str, path: str | Path | None, content: Mapping[str, Any]
     """Write a report, whole or not at all; do nothing without ``path``."""
     if not path:
         return
-    report = {"report": command, "format": FORMAT, "version": __version__, **content}
+    header = {"report": command, "format": FORMAT, "version": __version__}
+    report = {**header, **content, **header}
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")

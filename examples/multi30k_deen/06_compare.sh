@@ -14,7 +14,7 @@ translate() {
     stage "compare$suffix" bertkd compare --data-bin "$DATA_BIN" --gen-subset test --resamples "$RESAMPLES" \
         --system plain="$WORK/plain$suffix/generate-test.txt" \
         --system distilled="$WORK/distilled$suffix/generate-test.txt" --force \
-        --json "$WORK/scores$suffix.json" --html "$WORK/compare$suffix.html"
+        --json "$WORK/scores$suffix.json" --html "$WORK/compare$suffix.html" --text "$WORK/compare$suffix.txt"
     tables+=("$suffix $checkpoint, beam $beam (scores$suffix.json)")
 }
 
@@ -35,7 +35,5 @@ stage curves bertkd curves --force --output "$WORK/curves.png" --run plain="$WOR
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
 for table in "${tables[@]}"; do
     printf '\n%s\n' "${table#* }"
-    # Attempts stand one after the other, each below its command: the last one counts.
-    awk '/^\$ / { text = shown = "" } /^system / { shown = 1 } shown { text = text $0 "\n" }
-        END { printf "%s", text }' "$WORK/logs/compare${table%% *}.log"
+    cat "$WORK/compare${table%% *}.txt"
 done

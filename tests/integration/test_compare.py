@@ -12,7 +12,7 @@ import pytest
 import sacrebleu
 
 from bertkd_fairseq import cli
-from bertkd_fairseq.cli import compare
+from bertkd_fairseq.analysis.compare import run as compare
 from tests.conftest import BERTKD, CHECKOUT, run_command
 
 DATA = CHECKOUT / "tests" / "data" / "compare"
@@ -156,8 +156,8 @@ def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
         "  4. `--trials` must be at least 1, but is 0 instead.\n"
         "  5. `--examples` must be at least 0, but is -1 instead.\n"
         "  6. `--buckets` must be rising whole numbers with commas between, but is '20,10' instead.\n"
-        "  7. `--system` must be NAME=FILE, but is 'z' instead.\n"
-        "  8. `--system` must give each run once, but gives a=./x again.\n"
+        "  7. `--system` must give each run once, but gives a=./x again.\n"
+        "  8. `--system` must be NAME=FILE, but is 'z' instead.\n"
         "  9. `--json` must be a file in a folder that exists, but is no/x.json instead.\n"
         "  10. `old.html` exists already. Use another name, or --force to replace it.\n"
     )
@@ -219,7 +219,7 @@ def test_options_that_another_would_silence(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == (
         "error: 2 problems:\n"
         "  1. `--keep-punctuation` can't be given with `--data-bin`, which tells it.\n"
-        "  2. `--split` can't be given with `--reference`, which is one split.\n"
+        "  2. `--gen-subset` can't be given with `--reference`, which is one split.\n"
     )
 
 

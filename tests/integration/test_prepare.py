@@ -14,7 +14,7 @@ from fairseq.data import Dictionary
 from fairseq.tokenizer import tokenize_line
 from tokenizers import Tokenizer, models
 
-from bertkd_fairseq import cli
+from bertkd_fairseq import __version__, cli
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import first_foreign
 from bertkd_fairseq.text.data_bin import DATA_BIN, DataBin, read_binarized
@@ -113,6 +113,7 @@ def test_settings_and_report(prepared: Path, corpus: Path, tiny_bert: Path) -> N
     settings = DataBin.open(prepared).settings
     report = json.loads((corpus / "report.json").read_text())
     assert report.pop("seconds").keys() >= {"fairseq-preprocess"}
+    assert (report.pop("report"), report.pop("version")) == ("bertkd prepare", __version__)
     assert report == settings
     splits = settings["splits"]
     assert (splits["train"]["read"], splits["train"]["kept"]) == (25, 23)
@@ -269,7 +270,7 @@ def test_tokenizers_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_tokenizer(str(tmp_path))
     assert str(caught.value) == (
-        "`--tokenizer` must be a folder with tokenizer.json or vocab.txt, "
+        "`tokenizer` must be a folder with tokenizer.json or vocab.txt, "
         f"but is {tmp_path} without one instead."
     )
     Tokenizer(models.BPE({"a": 0}, [])).save(str(tmp_path / "tokenizer.json"))
@@ -278,7 +279,7 @@ def test_tokenizers_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_tokenizer(str(tmp_path))
     assert str(caught.value) == (
-        f"`--tokenizer` must be a WordPiece tokenizer, but is {tmp_path} of type BPE instead."
+        f"`tokenizer` must be a WordPiece tokenizer, but is {tmp_path} of type BPE instead."
     )
 
 

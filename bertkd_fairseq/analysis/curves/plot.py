@@ -21,6 +21,10 @@ METRICS = {
     "lr": "learning rate",
 }
 SPLITS = ("train", "valid")
+
+_MOST_INCHES = 7.9
+"""Height of the picture at most, at 150 pixels an inch: it fits a screen."""
+_PANEL_INCHES, _ROWS_OF_ONE, _LEGEND_LINES = 2.3, 3, 30
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
@@ -30,18 +34,24 @@ def metrics(runs: Mapping[str, Sequence[Point]]) -> list[str]:
 
 
 def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "") -> list[str]:
-    """Draw a row for each of :func:`metrics`, at least one, save a PNG, return the metrics drawn.
+    """Draw two panels for each of :func:`metrics`, at least one, save a PNG, return the metrics drawn.
 
-    Left against updates, right against the time spent. Thin lines are training, lines with markers
+    The left one is against updates, the right one against the time spent. Thin lines are training, lines with markers
     validation; colour, dashes and marker are the run's. Only the learning rate shows all of the warm-up.
     """
     from matplotlib.figure import Figure
 
     drawn = metrics(runs)
     unit, divisor = _unit(max((p.seconds for points in runs.values() for p in points), default=0))
-    figure = Figure(figsize=(9, 2.5 * len(drawn) + 0.8), layout="constrained")
-    grid = figure.subplots(len(drawn), 2, squeeze=False, sharey="row", sharex="col")
-    for metric, (by_update, by_time) in zip(drawn, grid, strict=True):
+    side_by_side = 1 if len(drawn) <= _ROWS_OF_ONE else 2
+    rows = -(-len(drawn) // side_by_side)
+    height = min(rows * _PANEL_INCHES + 0.8, _MOST_INCHES)
+    figure = Figure(figsize=(9 * side_by_side + 1.5, height), layout="constrained")
+    grid = figure.subplots(rows, 2 * side_by_side, squeeze=False, sharex="col")
+    pairs = grid.reshape(-1, 2)  # (places, 2): row by row, each metric's panels beside each other
+    for metric, (by_update, by_time) in zip(drawn, pairs, strict=False):
+        by_time.sharey(by_update)
+        by_time.tick_params(labelleft=False)
         for k, points in enumerate(runs.values()):
             for split in SPLITS:
                 found = curve(points, split, metric)
@@ -56,8 +66,13 @@ def plot(runs: Mapping[str, Sequence[Point]], path: str | Path, title: str = "")
                 _log_scale(axes)
         if metric != "lr":
             _zoom(by_update, later_range(runs, metric))
-    grid[-1, 0].set_xlabel("updates")
-    grid[-1, 1].set_xlabel(f"{unit}, all attempts together")
+    for axes in pairs[len(drawn) :].flat:
+        axes.remove()
+    for by_update, by_time in pairs[: len(drawn)][-side_by_side:]:
+        by_update.set_xlabel("updates")
+        by_time.set_xlabel(f"{unit}, all attempts together")
+        for axes in (by_update, by_time):
+            axes.tick_params(labelbottom=True)
     figure.align_ylabels()
     _add_legend(figure, list(runs))
     if title:
@@ -118,13 +133,10 @@ def _look(k: int, split: str) -> dict[str, Any]:
 
 
 def _add_legend(figure: Any, names: list[str]) -> None:
-    """Put what the lines mean below the figure, in as many columns as it is wide enough for."""
+    """Put what the lines mean beside them, at the top, where the eye begins."""
     handles = _legend(names)
-    for columns in range(min(5, len(handles)), 0, -1):
-        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            return
-        legend.remove()
+    columns = -(-len(handles) // _LEGEND_LINES)
+    figure.legend(handles=handles, loc="outside right upper", ncols=columns, fontsize=9)
 
 
 def _legend(names: list[str]) -> list[Any]:
