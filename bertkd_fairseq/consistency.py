@@ -53,7 +53,7 @@ def token_cutoff(model: nn.Module, probability: float) -> Iterator[None]:
     embeddings = {module for name, module in model.named_modules() if _is_embedding(name)}
     if not embeddings:
         raise ConfigurationError(
-            "--simcut-alpha needs a student with `embed_tokens`, which this architecture has not. Use --rdrop-alpha."
+            "SimCut needs a student with `embed_tokens`, which this architecture has not. Use R-Drop instead."
         )
     handles = [module.register_forward_hook(cut) for module in embeddings]
     try:

@@ -40,7 +40,7 @@ class BertKDLoss:
 
     ``loss`` carries the gradient; ``nll_loss`` is the plain negative log-likelihood. Both in nats. Over the
     tokens that have a teacher, counted by ``teacher_tokens``: ``kd_loss`` in nats, ``teacher_mass`` the teacher's
-    probability within its K entries, ``agreements`` how often the student's first choice is the teacher's.
+    probability within its K entries, ``agreements`` how often the student's prediction is the teacher's.
     """
 
     loss: Tensor

@@ -1,4 +1,4 @@
-"""Which target tokens the teacher has to guess: pure functions of lengths and random numbers.
+"""Which target tokens the teacher has to predict: pure functions of lengths and random numbers.
 
 Positions count the target's tokens, the closing EOS included; the source is never masked (paper, section 3.1).
 """

@@ -21,7 +21,7 @@ class TeacherInput:
     """A batch of N pairs, S positions long.
 
     ``tokens`` (N, S) int64 fairseq ids; ``token_types`` (N, S) int64, 1 on the target;
-    ``masked`` (N, S) bool, the positions to guess.
+    ``masked`` (N, S) bool, the positions to predict.
     """
 
     tokens: np.ndarray
@@ -29,7 +29,7 @@ class TeacherInput:
     masked: np.ndarray
 
     @property
-    def answers(self) -> np.ndarray:
+    def gold(self) -> np.ndarray:
         """The fairseq ids at the masked positions, row by row: (masked,)."""
         return self.tokens[self.masked]
 
@@ -92,7 +92,7 @@ def pack_pairs(
     bos: int,
     pad: int,
 ) -> TeacherInput:
-    """Pack pairs, padded on the right. ``masks[i]`` (L_i,) bool says which tokens of ``targets[i]`` to guess."""
+    """Pack pairs, padded on the right. ``masks[i]`` (L_i,) bool says which tokens of ``targets[i]`` to predict."""
     lengths = [input_length(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
     shape = (len(lengths), max(lengths))
     tokens = np.full(shape, pad, dtype=np.int64)

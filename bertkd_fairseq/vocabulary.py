@@ -30,7 +30,7 @@ class TeacherVocabulary:
 
     ``rows`` (R,) int64: WordPiece id of each kept embedding row, ascending.
     ``symbol_rows`` (V,) int64: the row that a symbol reads from, and its output row starts from.
-    ``never_predicted`` (V,) bool: symbols that can't be an answer (``<s>``, ``<pad>``, dictionary padding).
+    ``never_predicted`` (V,) bool: symbols that can't be predicted (``<s>``, ``<pad>``, dictionary padding).
     ``mask_row``: the row of [MASK], which no symbol stands for.
     ``pieces``: the R WordPieces of ``rows``. ``num_pieces``: how many the tokenizer has in all.
     """

@@ -31,7 +31,7 @@ from fairseq.data import Dictionary  # noqa: E402
 from fairseq.data.indexed_dataset import make_builder  # noqa: E402
 
 from bertkd_fairseq.analysis.inspect import run as inspect  # noqa: E402
-from bertkd_fairseq.analysis.inspect.agreement import Answers  # noqa: E402
+from bertkd_fairseq.analysis.inspect.agreement import Predictions  # noqa: E402
 from bertkd_fairseq.cli import main  # noqa: E402
 from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (  # noqa: E402
     BertKDLabelSmoothedCrossEntropyConfig,
@@ -157,10 +157,10 @@ class Recorder:
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
 
-    def add(self, rows: TopKRows, gold: np.ndarray, eos: int, *answers: Answers) -> None:
+    def add(self, rows: TopKRows, gold: np.ndarray, eos: int, *predictions: Predictions) -> None:
         """Remember all of it."""
         arrays = [rows.ids, rows.logprobs, rows.log_tail, gold]
-        for array in arrays + [answer.guess for answer in answers]:
+        for array in arrays + [answer.prediction for answer in predictions]:
             self.digest.update(np.ascontiguousarray(array).tobytes())
 
     def summary(self) -> dict[str, Any]:
@@ -169,14 +169,14 @@ class Recorder:
 
 
 class StandInStudent:
-    """Answers the number of the token to every token."""
+    """Predictions the number of the token to every token."""
 
     path = "student.pt"
 
-    def answers(self, pairs: Any, name: str) -> Answers:
+    def predictions(self, pairs: Any, name: str) -> Predictions:
         """Return an answer for every target token."""
         numbers = np.arange(int(np.sum(pairs.tgt_sizes)))
-        return Answers(numbers, numbers, numbers)
+        return Predictions(numbers, numbers, numbers)
 
 
 def read_in_inspect(topk: Path, data_bin: Path) -> str:
@@ -190,7 +190,7 @@ def read_in_inspect(topk: Path, data_bin: Path) -> str:
 
 
 def read_for_a_student(topk: Path, data_bin: Path) -> str:
-    """Read every sentence beside a student's answers."""
+    """Read every sentence beside a student's predictions."""
     students: Any = [("student", StandInStudent())]
     with mock.patch.object(inspect, "StudentAgreement", Recorder):
         store = TopKStore.open(topk)

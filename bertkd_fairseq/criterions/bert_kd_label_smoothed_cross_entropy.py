@@ -14,7 +14,7 @@ from fairseq.logging import metrics
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 
-from bertkd_fairseq.alpha_schedule import AlphaSchedule
+from bertkd_fairseq.alpha_schedule import SCHEDULES, AlphaSchedule
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
@@ -256,7 +256,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log as fairseq does; of batches with a teacher, what there is to watch beside.
 
-        ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the first choices in
+        ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the predictions in
         percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.
         """
         super().reduce_metrics(logging_outputs)
@@ -285,6 +285,27 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             log("consistency_loss", total["consistency_loss"], "ntokens", bits)
 
 
+def _schedule_problems(schedule: AlphaSchedule) -> list[str]:
+    problems = []
+    if not 0.0 <= schedule.start <= 1.0:
+        problems.append(must_be("--kd-alpha", "from 0 to 1", schedule.start))
+    if schedule.kind not in SCHEDULES:
+        wanted = f"one of {', '.join(SCHEDULES)}"
+        problems.append(must_be("--kd-alpha-schedule", wanted, schedule.kind))
+    if schedule.kind == "linear" and (schedule.end is None or not 0.0 <= schedule.end <= 1.0):
+        wanted = "from 0 to 1 with --kd-alpha-schedule linear"
+        problems.append(must_be("--kd-alpha-end", wanted, schedule.end))
+    if schedule.kind == "linear" and schedule.updates < 1:
+        wanted = "at least 1 with --kd-alpha-schedule linear"
+        problems.append(must_be("--kd-alpha-updates", wanted, schedule.updates))
+    if schedule.kind == "constant" and (schedule.end is not None or schedule.updates):
+        problems.append(
+            "--kd-alpha-end and --kd-alpha-updates have no meaning without --kd-alpha-schedule linear. "
+            "Add it, or leave them out."
+        )
+    return problems
+
+
 def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
     smoothing, temperature = cfg.label_smoothing, cfg.kd_temperature
     at_one = "1 with --kd-tail ghost or uniform, which need the teacher's own probabilities"
@@ -300,7 +321,7 @@ def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
         (not cfg.rdrop_alpha >= 0.0, "--rdrop-alpha", "at least 0", cfg.rdrop_alpha),
         (cfg.ignore_prefix_size < 0, "--ignore-prefix-size", "at least 0", cfg.ignore_prefix_size),
     ]
-    problems = alpha_schedule(cfg).problems()
+    problems = _schedule_problems(alpha_schedule(cfg))
     problems += [must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong]
     if cfg.simcut_alpha > 0 and cfg.rdrop_alpha > 0:
         problems.append("--simcut-alpha and --rdrop-alpha exclude each other. Leave one out.")

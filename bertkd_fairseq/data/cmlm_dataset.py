@@ -58,7 +58,7 @@ class CMLMDataset(FairseqDataset):
         return len(self.pairs)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return a batch; ``target`` (M,) holds the answers at the M masked positions, row by row."""
+        """Return a batch; ``target`` (M,) holds the gold tokens at the M masked positions, row by row."""
         if not samples:
             return {}
         dictionary = self.pairs.tgt_dict
@@ -78,7 +78,7 @@ class CMLMDataset(FairseqDataset):
                 "token_types": torch.from_numpy(packed.token_types),
                 "masked": torch.from_numpy(packed.masked),
             },
-            "target": torch.from_numpy(packed.answers),
+            "target": torch.from_numpy(packed.gold),
         }
 
     def set_epoch(self, epoch: int) -> None:

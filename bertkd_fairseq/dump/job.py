@@ -110,7 +110,7 @@ class DumpJob:
         }
 
     def dump(self, device: torch.device) -> TeacherDump:
-        """Move the teacher to ``device`` in its precision and return what fills blocks with its answers."""
+        """Move the teacher to ``device`` in its precision and return what fills blocks with its predictions."""
         from bertkd_fairseq.dump.rows import Sampling, TeacherDump, set_precision
 
         settings = self.settings

@@ -84,14 +84,14 @@ class TeacherDump:
         num_tokens = sum(len(self.target_of(sentence)) for sentence in sentences)
         rows = TopKRows.without_teacher(num_tokens, self.topk)
         for batch in token_batches(self.copies(sentences), self.max_tokens):
-            answer = self.ask(batch)
-            if np.isnan(answer.log_tail).any():
+            predicted = self.ask(batch)
+            if np.isnan(predicted.log_tail).any():
                 raise DataError(
                     "the teacher's logits must be finite, but some are not. "
                     "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
                 )
-            rows.put(np.concatenate([copy.rows for copy in batch]), answer)
-            on_tokens(len(answer.ids))
+            rows.put(np.concatenate([copy.rows for copy in batch]), predicted)
+            on_tokens(len(predicted.ids))
         return rows
 
     def copies(self, sentences: Sequence[int]) -> list[MaskedCopy]:
@@ -118,7 +118,7 @@ class TeacherDump:
 
     @torch.inference_mode()
     def ask(self, batch: Sequence[MaskedCopy]) -> TopKRows:
-        """Return the teacher's answer at the masked positions of a batch, copy by copy."""
+        """Return what the teacher predicts at the masked positions of a batch, copy by copy."""
         packed = pack_pairs(
             [copy.source for copy in batch],
             [copy.target for copy in batch],

@@ -1,4 +1,4 @@
-"""BERT's last layer where it is needed: at the positions to guess, one in fourteen or so.
+"""BERT's last layer where it is needed: at the positions to predict, one in fourteen or so.
 
 All earlier layers need every position. Of the last one only the keys and values do; its queries, its feed-forward
 part and its normalisations pay for the masked positions alone. Same numbers, a seventh less work for 6 layers.

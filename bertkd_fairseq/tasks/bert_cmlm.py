@@ -1,4 +1,4 @@
-"""Task ``bert_cmlm``: fine-tune BERT to guess masked target tokens from source and target (stage 1)."""
+"""Task ``bert_cmlm``: fine-tune BERT to predict masked target tokens from source and target (stage 1)."""
 
 import logging
 from dataclasses import dataclass, field

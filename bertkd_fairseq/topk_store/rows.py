@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TopKRows:
-    """The teacher's answer for some target tokens: (tokens, K), (tokens, K) and (tokens,)."""
+    """What the teacher predicts for some target tokens: (tokens, K), (tokens, K) and (tokens,)."""
 
     ids: np.ndarray
     logprobs: np.ndarray
@@ -23,6 +23,25 @@ class TopKRows:
             logprobs=np.full((num_tokens, k), -np.inf, dtype=np.float16),
             log_tail=np.zeros(num_tokens, dtype=np.float16),
         )
+
+    @property
+    def has_teacher(self) -> np.ndarray:
+        """Whether the teacher was asked for each token: (tokens,) bool."""
+        return np.asarray(~np.isneginf(self.logprobs).all(1))
+
+    def soft_targets(self, temperature: float) -> np.ndarray:
+        """Return the softmax over the K entries at ``temperature``: (tokens, K) float64, each row sums to 1.
+
+        What :func:`bertkd_fairseq.loss.bert_kd_loss` distils (paper, equation 4); for rows that have a teacher.
+        """
+        logprobs = self.logprobs.astype(np.float64)
+        weights = np.exp((logprobs - logprobs.max(1, keepdims=True)) / temperature)
+        normalized: np.ndarray = weights / weights.sum(1, keepdims=True)
+        return normalized
+
+    def __getitem__(self, where: np.ndarray | slice) -> TopKRows:
+        """Return the rows at ``where``, as in numpy."""
+        return TopKRows(self.ids[where], self.logprobs[where], self.log_tail[where])
 
     def first(self, k: int) -> TopKRows:
         """Return the first ``k`` entries of every row; the mass of the others joins the tail, in float32."""

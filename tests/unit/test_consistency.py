@@ -78,5 +78,5 @@ def test_a_model_without_embeddings_is_refused() -> None:
     with pytest.raises(ConfigurationError) as error, token_cutoff(nn.Linear(2, 2), 0.5):
         pass
     assert str(error.value) == (
-        "--simcut-alpha needs a student with `embed_tokens`, which this architecture has not. Use --rdrop-alpha."
+        "SimCut needs a student with `embed_tokens`, which this architecture has not. Use R-Drop instead."
     )

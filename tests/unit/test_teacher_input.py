@@ -34,7 +34,7 @@ def test_packing_follows_its_definition(pairs, data) -> None:
             == [False] * (1 + len(source)) + mask.tolist() + [False] * rest
         )
         answers += target[mask].tolist()
-    assert packed.answers.tolist() == answers
+    assert packed.gold.tolist() == answers
 
 
 def test_sources_are_not_cut_where_that_is_not_wanted() -> None:

@@ -15,9 +15,9 @@ import numpy as np
 
 from bertkd_fairseq.topk_store.rows import TopKRows
 
-#: What the reference token is to the teacher: its first guess, another of its top K, none of these; EOS apart.
+#: What the reference token is to the teacher: its prediction, another of its top K, none of these; EOS apart.
 GROUPS = ("first", "later", "outside", "eos")
-#: What is averaged over tokens: the guess is right, or the teacher's first; its probability; cross-entropy.
+#: What is averaged over tokens: the prediction is right, or the teacher's first; its probability; cross-entropy.
 MEANS = ("accuracy", "teachers_first", "confidence", "nll_bits")
 COLUMNS = ("where the reference is", "tokens", "right", "as teacher", "confidence", "nll, bits")
 
@@ -25,19 +25,19 @@ Summary = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A student's answer to every target token, given the source and the reference before it; each (tokens,).
+class Predictions:
+    """What a student predicts for every target token, given the source and the reference before it; each (tokens,).
 
-    ``guess``: its most probable symbol; ``confidence``: the probability of that; ``gold_logprob``: the natural
+    ``prediction``: the most probable symbol; ``confidence``: the probability of that; ``gold_logprob``: the natural
     log-probability of the reference token.
     """
 
-    guess: np.ndarray
+    prediction: np.ndarray
     confidence: np.ndarray
     gold_logprob: np.ndarray
 
-    def __getitem__(self, rows: slice) -> Answers:
-        return Answers(self.guess[rows], self.confidence[rows], self.gold_logprob[rows])
+    def __getitem__(self, rows: slice) -> Predictions:
+        return Predictions(self.prediction[rows], self.confidence[rows], self.gold_logprob[rows])
 
 
 class StudentAgreement:
@@ -47,16 +47,16 @@ class StudentAgreement:
         self._tokens = np.zeros(len(GROUPS), np.int64)
         self._sums = np.zeros((len(MEANS), len(GROUPS)))
 
-    def add(self, rows: TopKRows, gold: np.ndarray, eos: int, answers: Answers) -> None:
-        """Count the ``answers`` to n target tokens, ``gold`` (n,), of which the teacher says ``rows``."""
+    def add(self, rows: TopKRows, gold: np.ndarray, eos: int, predictions: Predictions) -> None:
+        """Count the ``predictions`` for n target tokens, ``gold`` (n,), of which the teacher says ``rows``."""
         hits = rows.ids == gold[:, None]  # (n, K)
         groups = np.select([gold == eos, hits[:, 0], hits.any(1)], [3, 0, 1], 2)  # (n,)
-        asked = ~np.isneginf(rows.logprobs).all(1)
+        asked = rows.has_teacher
         values = {
-            "accuracy": 100.0 * (answers.guess == gold),
-            "teachers_first": 100.0 * (answers.guess == rows.ids[:, 0]),
-            "confidence": 100 * answers.confidence.astype(np.float64),
-            "nll_bits": answers.gold_logprob.astype(np.float64) / -np.log(2),
+            "accuracy": 100.0 * (predictions.prediction == gold),
+            "teachers_first": 100.0 * (predictions.prediction == rows.ids[:, 0]),
+            "confidence": 100 * predictions.confidence.astype(np.float64),
+            "nll_bits": predictions.gold_logprob.astype(np.float64) / -np.log(2),
         }
         self._tokens += np.bincount(groups[asked], minlength=len(GROUPS))
         for sums, name in zip(self._sums, MEANS, strict=True):

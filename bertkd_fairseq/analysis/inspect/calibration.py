@@ -1,4 +1,4 @@
-"""Is the teacher right as often as it says? Its confidence in its first guess against its accuracy.
+"""Is the teacher right as often as it says? Its confidence in its prediction against its accuracy.
 
 Of the sentences of the store: those that the teacher was trained on flatter it.
 """
@@ -27,7 +27,7 @@ class Calibration:
     confidence: np.ndarray = field(default_factory=lambda: np.zeros(NUM_BINS))
 
     def add(self, confidence: np.ndarray, correct: np.ndarray) -> None:
-        """Count tokens: the probability of each first guess (n,), and whether it was right (n,)."""
+        """Count tokens: the probability of each prediction (n,), and whether it was right (n,)."""
         confidence = confidence.astype(np.float64)
         bins = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
         self.counts += np.bincount(bins, minlength=NUM_BINS)
@@ -36,7 +36,7 @@ class Calibration:
 
     @property
     def accuracy(self) -> float:
-        """How many first guesses were right, in percent."""
+        """How many predictions were right, in percent."""
         return 100 * int(self.correct.sum()) / max(int(self.counts.sum()), 1)
 
     def summary(self) -> dict[str, Any]:

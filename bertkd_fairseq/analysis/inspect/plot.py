@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bertkd_fairseq.analysis.figures import COLOURS, plain, save_png
+from bertkd_fairseq.analysis.inspect.statistics import SoftTarget, StoreStatistics
 
 _BLUE, _ORANGE = COLOURS[:2]
 _SMALLEST_SHARE = 0.005  # of a bin in the reliability diagram: the accuracy of less is noise
 
 
-def plot_statistics(
-    summary: dict[str, Any], mass_counts: np.ndarray, path: str | Path, title: str
-) -> None:
-    """Draw gold ranks, calibration, mass in the top K and softness at several temperatures; save a PNG.
-
-    ``summary`` is :meth:`StoreStatistics.summary`'s, ``mass_counts`` (bins,) its histogram over [0, 1].
-    """
+def plot_statistics(statistics: StoreStatistics, path: str | Path, title: str) -> None:
+    """Draw gold ranks, calibration, mass in the top K and softness at several temperatures; save a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 7.6), layout="constrained")
     (ranks, calibration), (mass, soft) = figure.subplots(2, 2)
-    _draw_ranks(ranks, summary)
-    _draw_calibration(calibration, summary)
-    _draw_mass(mass, mass_counts)
-    _draw_softness(soft, summary["soft_target"])
+    _draw_ranks(ranks, statistics.gold_ranks)
+    _draw_calibration(calibration, statistics)
+    _draw_mass(mass, statistics.mass_counts)
+    _draw_softness(soft, statistics.soft_targets())
     for axes in (ranks, calibration, mass, soft):
         axes.grid(alpha=0.3, axis="y")
     figure.suptitle(plain(title), fontsize=9)
     save_png(figure, path)
 
 
-def _draw_ranks(axes: Any, summary: dict[str, Any]) -> None:
-    counts = np.array(summary["gold_rank_counts"])
+def _draw_ranks(axes: Any, counts: np.ndarray) -> None:
     names = [*map(str, range(1, len(counts))), "none"]
     axes.bar(names, 100 * counts / max(counts.sum(), 1), color=_BLUE)
     axes.set(title="Where the gold token is, EOS apart", xlabel="rank in the teacher's top K")
     axes.set_ylabel("% of tokens")
 
 
-def _draw_calibration(axes: Any, summary: dict[str, Any]) -> None:
+def _draw_calibration(axes: Any, statistics: StoreStatistics) -> None:
     """Draw a reliability diagram: on the diagonal, the teacher is right as often as it says."""
-    inner, eos = summary["calibration"], summary["eos_calibration"]
+    inner, eos = statistics.calibration.summary(), statistics.eos_calibration.summary()
     counts = np.array(inner["bin_counts"])
     edges = np.linspace(0, 100, len(counts) + 1)
     share = 100 * counts / max(counts.sum(), 1)
@@ -59,7 +55,7 @@ def _draw_calibration(axes: Any, summary: dict[str, Any]) -> None:
         counts = np.array(values["bin_counts"])
         points = points[:, counts > _SMALLEST_SHARE * counts.sum()]
         axes.plot(*points, markersize=5, label=f"{name}: expected error {error:.1f}", **look)
-    axes.set(title="Calibration of the first guess", xlim=(0, 101), ylim=(0, 103))
+    axes.set(title="Calibration of the prediction", xlim=(0, 101), ylim=(0, 103))
     axes.set(xlabel="confidence of the teacher (%)", ylabel="accuracy (%)")
     axes.legend(fontsize=9, loc="upper left")
 
@@ -72,10 +68,8 @@ def _draw_mass(axes: Any, mass_counts: np.ndarray) -> None:
     axes.set(xlabel="% of the teacher's mass", ylabel="% of tokens")
 
 
-def _draw_softness(axes: Any, soft_target: dict[str, Any]) -> None:
-    temperatures = [float(name[2:]) for name in soft_target]
-    weights = [values["top_1_weight"] for values in soft_target.values()]
-    entropies = [values["entropy_nats"] for values in soft_target.values()]
+def _draw_softness(axes: Any, soft_targets: Sequence[SoftTarget]) -> None:
+    temperatures, weights, entropies = zip(*soft_targets, strict=True)
     axes.plot(temperatures, weights, "o-", color=_BLUE, label="weight of the top 1")
     axes.plot(temperatures, entropies, "s--", color=_ORANGE, label="entropy (nats)")
     axes.set(title="The soft target, EOS apart", xlabel="temperature", ylim=(0, None))

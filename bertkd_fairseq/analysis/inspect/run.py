@@ -94,7 +94,7 @@ def inspect_store(config: InspectConfig) -> Inspection:
         found = statistics.summary_of_draws() if store.sampled else statistics.summary()
         summary["statistics"] = found
         if config.plot:
-            plot_statistics(found, statistics.mass_counts, config.plot, store.meta["signature"])
+            plot_statistics(statistics, config.plot, store.meta["signature"])
     lines = _lines(summary)
     if students:
         summary["students"] = agreements(store, pairs, students)
@@ -124,11 +124,12 @@ def sentence_table(store: TopKStore, index: int, pairs: Any = None) -> list[str]
     golds = [""] * len(rows.ids) if gold is None else [symbols[token] for token in gold]
     width = max(map(len, golds))
     lines = []
-    for token, ids, values, tail in zip(golds, rows.ids, rows.logprobs, rows.log_tail, strict=True):
+    columns = (golds, rows.has_teacher, rows.ids, rows.logprobs, rows.log_tail)
+    for token, asked, ids, values, tail in zip(*columns, strict=True):
         entries = [
             f"{symbols[i]} {math.exp(value):.3f}" for i, value in zip(ids, values, strict=True)
         ]
-        teacher = "no teacher" if np.isneginf(values).all() else "  ".join(entries)
+        teacher = "  ".join(entries) if asked else "no teacher"
         lines.append(f"{token:<{width}} | {teacher} | rest {math.exp(tail):.3f}")
     return lines
 
@@ -180,10 +181,10 @@ def agreements(
     agreements: dict[str, dict[str, list[Any]]] = {}
     for name, student in students:
         agreement = StudentAgreement()
-        answers = student.answers(pairs, name)
+        predictions = student.predictions(pairs, name)
         for sentences, gold in _chunks(pairs):
             rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
-            agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), answers[rows])
+            agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), predictions[rows])
         entry = agreements.setdefault(name, {"files": [], "runs": []})
         entry["files"].append(student.path)
         entry["runs"].append(agreement.summary())

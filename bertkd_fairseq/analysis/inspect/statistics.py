@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from bertkd_fairseq.topk_store.rows import TopKRows
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
 PERCENTILES = (5, 25, 50, 75, 95)
 _BINS = 1000  # of probability mass: percentiles are read off a histogram, in constant memory
+
+
+class SoftTarget(NamedTuple):
+    """Means over tokens of the soft target at one temperature."""
+
+    temperature: float
+    top_1_weight: float
+    entropy_nats: float
 
 
 @dataclass
@@ -41,7 +49,7 @@ class StoreStatistics:
         if not len(self.gold_ranks):
             self.gold_ranks = np.zeros(k + 1, dtype=np.int64)
         self.tokens += len(gold)
-        asked = ~np.isneginf(logprobs).all(1)
+        asked = rows.has_teacher
         self.without_teacher += int((~asked).sum())
         hits = ids == gold[:, None]  # (n, K)
         is_eos = asked & (gold == eos)
@@ -51,16 +59,24 @@ class StoreStatistics:
         self.eos_calibration.add(confidence[is_eos], hits[is_eos, 0])
         ranks = np.where(hits.any(1), hits.argmax(1), k)  # (n,)
         self.gold_ranks += np.bincount(ranks[inner], minlength=k + 1)
-        kept = logprobs[inner].astype(np.float64)  # (m, K)
+        kept = rows[inner]
         mass = -np.expm1(rows.log_tail[inner].astype(np.float64))  # (m,)
         self.mass += float(mass.sum())
         self.mass_counts += np.histogram(mass, bins=_BINS, range=(0.0, 1.0))[0]
         for index, temperature in enumerate(TEMPERATURES):
-            weights = np.exp((kept - kept.max(1, keepdims=True)) / temperature)
-            weights /= weights.sum(1, keepdims=True)
+            weights = kept.soft_targets(temperature)  # (m, K)
             self.top_weight[index] += weights.max(1).sum()
             logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
             self.entropy[index] -= (weights * logs).sum()
+
+    def soft_targets(self) -> list[SoftTarget]:
+        """Return how soft the targets are at each of :data:`TEMPERATURES`, EOS apart."""
+        inner = max(int(self.gold_ranks.sum()), 1)
+        means = zip(TEMPERATURES, self.top_weight / inner, self.entropy / inner, strict=True)
+        return [
+            SoftTarget(temperature, round(float(weight), 3), round(float(entropy), 3))
+            for temperature, weight, entropy in means
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Return shares in percent and means per token, EOS apart."""
@@ -75,18 +91,18 @@ class StoreStatistics:
             "mass_percentiles": {f"p{p}": self._mass_percentile(p) for p in PERCENTILES},
             "gold_rank_counts": self.gold_ranks.tolist(),
             "soft_target": {
-                f"T={temperature:g}": {
-                    "top_1_weight": round(float(self.top_weight[index] / inner), 3),
-                    "entropy_nats": round(float(self.entropy[index] / inner), 3),
+                f"T={soft.temperature:g}": {
+                    "top_1_weight": soft.top_1_weight,
+                    "entropy_nats": soft.entropy_nats,
                 }
-                for index, temperature in enumerate(TEMPERATURES)
+                for soft in self.soft_targets()
             },
             "calibration": self.calibration.summary(),
             "eos_calibration": self.eos_calibration.summary(),
         }
 
     def summary_of_draws(self) -> dict[str, Any]:
-        """Return what can be told of sampled targets: draws say little of the teacher's first choice."""
+        """Return what can be told of sampled targets: draws say little of the teacher's prediction."""
         summary = self.summary()
         return {
             "tokens": summary["tokens"],

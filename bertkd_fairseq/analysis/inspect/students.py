@@ -1,4 +1,4 @@
-"""What a student answers to every target token, through fairseq."""
+"""What a student predicts for every target token, through fairseq."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.analysis.inspect.agreement import Answers
+from bertkd_fairseq.analysis.inspect.agreement import Predictions
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.progress import Progress
 
@@ -52,8 +52,8 @@ class Student:
                 )
             )
 
-    def answers(self, pairs: Any, name: str) -> Answers:
-        """Return the answers to fairseq's ``pairs``, sentence by sentence, with a GPU if there is one.
+    def predictions(self, pairs: Any, name: str) -> Predictions:
+        """Return the predictions for fairseq's ``pairs``, sentence by sentence, with a GPU if there is one.
 
         :param name: shown with the progress.
         :raises DataError: if a pair is too long for the model.
@@ -65,7 +65,7 @@ class Student:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = self.model.to(device).eval()
         offsets = np.concatenate([[0], np.cumsum(pairs.tgt_sizes)])
-        guess = np.zeros(offsets[-1], np.int64)
+        prediction = np.zeros(offsets[-1], np.int64)
         confidence, gold_logprob = np.zeros((2, offsets[-1]), np.float32)
         with Progress(f"student {name}", int(offsets[-1]), "tokens") as progress, torch.no_grad():
             for batch in _batches(pairs):
@@ -80,12 +80,12 @@ class Student:
                 real = target.ne(pairs.tgt_dict.pad()).cpu().numpy()  # (N, T)
                 starts = offsets[sample["id"].cpu().numpy()]  # (N,)
                 rows = (starts[:, None] + np.arange(target.shape[1]))[real]
-                guess[rows] = symbols.cpu().numpy()[real]
+                prediction[rows] = symbols.cpu().numpy()[real]
                 confidence[rows] = best.float().exp().cpu().numpy()[real]
                 gold_logprob[rows] = gold.float().cpu().numpy()[real]
                 progress.add(len(rows))
         model.cpu()
-        return Answers(guess, confidence, gold_logprob)
+        return Predictions(prediction, confidence, gold_logprob)
 
     def _check_lengths(self, pairs: Any) -> None:
         sides = (("source", pairs.src_sizes), ("target", pairs.tgt_sizes))

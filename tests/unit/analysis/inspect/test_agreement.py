@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertkd_fairseq.analysis.inspect.agreement import Answers, StudentAgreement, agreement_table
+from bertkd_fairseq.analysis.inspect.agreement import Predictions, StudentAgreement, agreement_table
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 EOS, K, SYMBOLS = 2, 3, 12
 
 
-def naive(rows: TopKRows, gold: np.ndarray, answers: Answers) -> dict[str, list[dict]]:
+def naive(rows: TopKRows, gold: np.ndarray, predictions: Predictions) -> dict[str, list[dict]]:
     """Sort the tokens one at a time."""
     groups: dict[str, list[dict]] = {}
     for i, token in enumerate(gold.tolist()):
@@ -30,10 +30,10 @@ def naive(rows: TopKRows, gold: np.ndarray, answers: Answers) -> dict[str, list[
         else:
             group = "outside"
         fact = {
-            "accuracy": 100 if answers.guess[i] == token else 0,
-            "teachers_first": 100 if answers.guess[i] == ids[0] else 0,
-            "confidence": 100 * float(answers.confidence[i]),
-            "nll_bits": -float(answers.gold_logprob[i]) / math.log(2),
+            "accuracy": 100 if predictions.prediction[i] == token else 0,
+            "teachers_first": 100 if predictions.prediction[i] == ids[0] else 0,
+            "confidence": 100 * float(predictions.confidence[i]),
+            "nll_bits": -float(predictions.gold_logprob[i]) / math.log(2),
         }
         for name in (group, "all"):
             groups.setdefault(name, []).append(fact)
@@ -41,7 +41,7 @@ def naive(rows: TopKRows, gold: np.ndarray, answers: Answers) -> dict[str, list[
 
 
 @st.composite
-def tokens(draw: st.DrawFn) -> tuple[TopKRows, np.ndarray, Answers]:
+def tokens(draw: st.DrawFn) -> tuple[TopKRows, np.ndarray, Predictions]:
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n = draw(st.integers(1, 40))
     ids = np.stack([random.permutation(SYMBOLS)[:K] for _ in range(n)])
@@ -49,28 +49,28 @@ def tokens(draw: st.DrawFn) -> tuple[TopKRows, np.ndarray, Answers]:
     logprobs[random.uniform(size=n) < 0.2] = -np.inf
     rows = TopKRows(ids, logprobs, np.zeros(n, np.float16))
     gold = random.integers(0, SYMBOLS, n)
-    answers = Answers(
-        guess=random.integers(0, SYMBOLS, n),
+    predictions = Predictions(
+        prediction=random.integers(0, SYMBOLS, n),
         confidence=random.uniform(size=n).astype(np.float32),
         gold_logprob=np.log(random.uniform(0.01, 1, n)).astype(np.float32),
     )
-    return rows, gold, answers
+    return rows, gold, predictions
 
 
 @given(tokens(), st.integers(0, 40))
 def test_every_mean_is_that_of_the_tokens_one_by_one(
-    case: tuple[TopKRows, np.ndarray, Answers], cut: int
+    case: tuple[TopKRows, np.ndarray, Predictions], cut: int
 ) -> None:
-    rows, gold, answers = case
+    rows, gold, predictions = case
     agreement = StudentAgreement()
     for part in (slice(0, cut), slice(cut, None)):  # what is added in parts is added up
         agreement.add(
             TopKRows(rows.ids[part], rows.logprobs[part], rows.log_tail[part]),
             gold[part],
             EOS,
-            answers[part],
+            predictions[part],
         )
-    wanted = naive(rows, gold, answers)
+    wanted = naive(rows, gold, predictions)
     summary = agreement.summary()
     assert list(summary) == ["first", "later", "outside", "eos", "all"]
     for group, numbers in summary.items():
