@@ -314,7 +314,7 @@ def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
         (cfg.kd_topk < 0, "--kd-topk", "at least 0", cfg.kd_topk),
         (not 0.0 <= smoothing < 1.0, "--label-smoothing", "from 0 to below 1", smoothing),
         (cfg.kd_tail not in TAILS, "--kd-tail", f"one of {', '.join(TAILS)}", cfg.kd_tail),
-        (cfg.kd_eos not in EOS_TARGETS, "--kd-eos", "one of same, hard", cfg.kd_eos),
+        (cfg.kd_eos not in EOS_TARGETS, "--kd-eos", f"one of {', '.join(EOS_TARGETS)}", cfg.kd_eos),
         (cfg.kd_tail in TAILS[1:] and temperature != 1, "--kd-temperature", at_one, temperature),
         (not cfg.simcut_alpha >= 0.0, "--simcut-alpha", "at least 0", cfg.simcut_alpha),
         (not 0.0 < cfg.simcut_p < 1.0, "--simcut-p", "between 0 and 1", cfg.simcut_p),
