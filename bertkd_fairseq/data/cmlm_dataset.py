@@ -39,7 +39,7 @@ class CMLMDataset(FairseqDataset):
         # What has no room even then stays too long, for fairseq to filter out.
         fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
         self.sizes = fitted.positions
-        self.num_shortened = int(np.sum(fitted.source_cut))
+        self.num_cut = int(np.sum(fitted.source_cut))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self.pairs.src[index].numpy()

@@ -77,7 +77,7 @@ def test_a_batch_holds_the_pairs_and_asks_for_what_is_masked() -> None:
 def test_a_long_source_is_cut_and_a_long_target_is_left_for_fairseq_to_filter() -> None:
     dataset = make_cmlm(make_pairs([(9, 2), (3, 5), (4, 8)]), max_positions=9)
     assert dataset.sizes.tolist() == [9, 9, 13]  # cut, fits as it is, can't fit
-    assert dataset.num_shortened == 1
+    assert dataset.num_cut == 1
     assert len(dataset[0]["source"]) == 6
     assert dataset[0]["source"][-1] == 2
 
