@@ -18,6 +18,7 @@ from bertkd_fairseq.alpha_schedule import SCHEDULES, AlphaSchedule
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
+from bertkd_fairseq.teacher_rows import TeacherRows
 
 EOS_TARGETS = ("same", "hard")
 
@@ -174,7 +175,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
-        if "teacher_ids" in sample:
+        if TeacherRows.from_sample(sample) is not None:
             logging_output |= {
                 "tokens_with_rows": sample["ntokens"],
                 "teacher_tokens": result.teacher_tokens,
@@ -202,35 +203,28 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         :raises ConfigurationError: if there is nothing to distil, or nothing to distil into.
         """
         check_logits(model)
-        if "teacher_ids" not in sample and model.training and self.schedule.needs_teacher:
-            raise ConfigurationError(_NO_ROWS)
-        logits, target = self._tokens(net_output[0]), self._tokens(sample["target"])
-        ids, logprobs, log_tail = self._teacher_rows(sample, target)
+        rows = TeacherRows.from_sample(sample)
+        if rows is None:
+            if model.training and self.schedule.needs_teacher:
+                raise ConfigurationError(_NO_ROWS)
+            rows = TeacherRows.without_teacher(sample["target"], k=0)
+        rows = rows.map(self._tokens)
+        target = self._tokens(sample["target"])  # (tokens,)
+        logprobs = rows.logprobs  # (tokens, K)
+        if self.cfg.kd_eos == "hard":
+            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
         return bert_kd_loss(
-            logits,
+            self._tokens(net_output[0]),
             target,
-            ids,
+            rows.ids,
             logprobs,
             alpha=self.alpha,
             temperature=self.cfg.kd_temperature,
             label_smoothing=self.eps,
             ignore_index=self.padding_idx,
             tail=self.cfg.kd_tail,
-            log_tail=log_tail,
+            log_tail=rows.log_tail,
         )
-
-    def _teacher_rows(
-        self, sample: dict[str, Any], target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the teacher's ids (tokens, K), log-probabilities (tokens, K) and log tails (tokens,)."""
-        if "teacher_ids" not in sample:
-            nothing = torch.empty(len(target), 0, device=target.device)
-            return nothing.long(), nothing, nothing.new_zeros(len(target))
-        names = ("teacher_ids", "teacher_logprobs", "teacher_log_tail")
-        ids, logprobs, log_tail = (self._tokens(sample[name]) for name in names)
-        if self.cfg.kd_eos == "hard":
-            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
-        return ids, logprobs, log_tail
 
     def _with_consistency(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any], result: BertKDLoss
