@@ -17,6 +17,7 @@ from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
 from bertkd_fairseq.data.store_match import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.loss import RENORMALIZE
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
@@ -174,7 +175,7 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         cfg, because = self.distillation, f"with {store.path}, whose targets are sampled"
         wrong = [
             (cfg.kd_temperature != 1, "--kd-temperature", 1, cfg.kd_temperature),
-            (cfg.kd_tail != "renormalize", "--kd-tail", "renormalize", cfg.kd_tail),
+            (cfg.kd_tail != RENORMALIZE, "--kd-tail", RENORMALIZE, cfg.kd_tail),
             (cfg.kd_topk != 0, "--kd-topk", 0, cfg.kd_topk),
         ]
         return [
