@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEDULES = ("constant", "linear")
+CONSTANT, LINEAR = SCHEDULES = ("constant", "linear")
 
 
 @dataclass(frozen=True)
@@ -12,13 +12,13 @@ class AlphaSchedule:
     """``start`` throughout, or linear from ``start`` to ``end`` over ``updates`` and ``end`` from then on."""
 
     start: float
-    kind: str = "constant"
+    kind: str = CONSTANT
     end: float | None = None
     updates: int = 0
 
     def at(self, update: int) -> float:
         """Return alpha at an update, counted from 0."""
-        if self.kind == "constant" or self.end is None:
+        if self.kind == CONSTANT or self.end is None:
             return self.start
         passed = min(update / self.updates, 1.0)
         return self.start + passed * (self.end - self.start)

@@ -21,13 +21,20 @@ logsumexp over the other symbols in the place of one logit.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-TAILS = ("renormalize", "ghost", "uniform")
+from bertkd_fairseq.errors import must_be
+
+RENORMALIZE, GHOST, UNIFORM = TAILS = ("renormalize", "ghost", "uniform")
+ALPHAS = "from 0 to 1"
+"""The range of alpha, in words."""
 
 # Rows are worked on in slices of about this many logits: temporary memory stays small whatever N and V are.
 _CHUNK_ELEMENTS = {"cpu": 1 << 20}
@@ -61,7 +68,7 @@ def bert_kd_loss(
     temperature: float,
     label_smoothing: float,
     ignore_index: int,
-    tail: str = "renormalize",
+    tail: str = RENORMALIZE,
     log_tail: Tensor | None = None,
 ) -> BertKDLoss:
     """Return the distillation loss of the paper, summed over tokens (equations 4 and 5).
@@ -76,7 +83,13 @@ def bert_kd_loss(
     :raises ValueError: if shapes don't agree, an option is out of range, or ``tail`` lacks what it needs.
     """
     _check_shapes(logits, target, topk_ids, topk_logprobs, log_tail)
-    _check_options(alpha, temperature, label_smoothing, tail, log_tail)
+    problems = option_problems(
+        alpha=alpha, temperature=temperature, label_smoothing=label_smoothing, tail=tail
+    )
+    if tail in (GHOST, UNIFORM) and log_tail is None:
+        problems.append(f"`tail` {tail!r} needs `log_tail`, but that is missing.")
+    if problems:
+        raise ValueError(" ".join(problems))
     with torch.autocast(logits.device.type, enabled=False):
         kept = target.ne(ignore_index)  # (N,)
         dtype = torch.promote_types(logits.dtype, torch.float32)
@@ -101,8 +114,8 @@ def bert_kd_loss(
             share * teacher.ghost,
             kept,
             teacher,
-            label_smoothing > 0 or tail == "uniform",
-            tail == "ghost",
+            label_smoothing > 0 or tail == UNIFORM,
+            tail == GHOST,
         )
         zero = nll.new_zeros(())
         return BertKDLoss(
@@ -115,13 +128,44 @@ def bert_kd_loss(
         )
 
 
+def option_problems(
+    *,
+    alpha: float,
+    temperature: float,
+    label_smoothing: float,
+    tail: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Return a message for each option of :func:`bert_kd_loss` that is out of range.
+
+    ``names``: what messages call an option, where that isn't its own name.
+    """
+    own_mass = "which need the teacher's own probabilities"
+    at_one = f"1 with {names.get('tail', 'tail')} {GHOST} or {UNIFORM}, {own_mass}"
+    wrong = [
+        (not is_alpha(alpha), "alpha", ALPHAS, alpha),
+        (not 0.0 < temperature < math.inf, "temperature", "above 0", temperature),
+        (not 0.0 <= label_smoothing < 1.0, "label_smoothing", "from 0 to below 1", label_smoothing),
+        (tail not in TAILS, "tail", f"one of {', '.join(TAILS)}", tail),
+        (tail in (GHOST, UNIFORM) and temperature != 1, "temperature", at_one, temperature),
+    ]
+    return [
+        must_be(names.get(name, name), wanted, seen) for is_so, name, wanted, seen in wrong if is_so
+    ]
+
+
+def is_alpha(value: float | None) -> bool:
+    """Return whether ``value`` is within :data:`ALPHAS`."""
+    return value is not None and 0.0 <= value <= 1.0
+
+
 @dataclass(frozen=True)
 class TeacherTarget:
     """The teacher's distribution over V symbols (equation 4), zero throughout where there is no teacher.
 
-    ``weights`` (N, K): what its entries have beyond ``uniform`` (N,), which every symbol has; ``ghost`` (N,): what
-    all symbols outside the entries have together. ``present`` (N,) bool: rows with a teacher; ``best`` (N,): the
-    place of its likeliest entry among the K.
+    ``weights`` (N, K): probability of each stored entry in excess of ``uniform`` (N,), the amount that every symbol
+    gets. ``ghost`` (N,): probability of all symbols outside the entries together. ``present`` (N,) bool: the row has
+    a teacher. ``best`` (N,): which of the K entries is the most probable.
     """
 
     weights: Tensor
@@ -141,16 +185,16 @@ def teacher_target(
     stored = topk_logprobs.isneginf().logical_not()  # (N, K)
     present = stored.any(dim=1)  # (N,)
     scores = topk_logprobs / temperature
-    if tail != "renormalize":
+    if tail != RENORMALIZE:
         # Together: what float16 rounded must not make the whole more or less than 1.
         scores = torch.cat([scores, log_tail[:, None]], dim=1)
     softmax = scores.masked_fill(~present[:, None], 0.0).softmax(1)
     softmax = softmax.masked_fill(~present[:, None], 0.0)
     weights = softmax[:, : stored.size(1)]  # (N, K)
     uniform = ghost = torch.zeros_like(log_tail)
-    if tail == "ghost":
+    if tail == GHOST:
         ghost = softmax[:, -1]
-    if tail == "uniform":
+    if tail == UNIFORM:
         uniform = softmax[:, -1] / (num_symbols - stored.sum(1)).clamp(min=1)
         weights = torch.where(stored, weights - uniform[:, None], 0.0)
     best = topk_logprobs.argmax(1) if stored.size(1) else present.long()
@@ -258,18 +302,3 @@ def _check_shapes(
         )
     if log_tail is not None and log_tail.shape != (rows,):
         raise ValueError(f"`log_tail` must be ({rows},), but is {tuple(log_tail.shape)} instead.")
-
-
-def _check_options(
-    alpha: float, temperature: float, label_smoothing: float, tail: str, log_tail: Tensor | None
-) -> None:
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"`alpha` must be in [0, 1], but is {alpha} instead.")
-    if not temperature > 0.0:
-        raise ValueError(f"`temperature` must be above 0, but is {temperature} instead.")
-    if not 0.0 <= label_smoothing < 1.0:
-        raise ValueError(f"`label_smoothing` must be in [0, 1), but is {label_smoothing} instead.")
-    if tail not in TAILS:
-        raise ValueError(f"`tail` must be one of {', '.join(TAILS)}, but is {tail!r} instead.")
-    if tail != "renormalize" and (temperature != 1.0 or log_tail is None):
-        raise ValueError(f"`tail` {tail!r} needs temperature 1 and `log_tail`.")

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-_SHORTEST_SOURCE = 2  # one token and EOS
+# One length, or an array of them.
+Length = TypeVar("Length", int, np.ndarray)
 
-SHORTEST_INPUT = 1 + _SHORTEST_SOURCE + 2
-"""Positions of the shortest pair: [CLS], one token and EOS on either side."""
+MAX_POSITIONS = 512
+"""Positions that the published BERTs have."""
+
+_SHORTEST = 2  # one token and EOS
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,13 @@ class TeacherInput:
         return self.tokens[self.masked]
 
 
-def input_length(source_length: int, target_length: int) -> int:
+def input_length(source_length: Length, target_length: Length) -> Length:
     """Return the positions that a pair takes, EOS counted in both lengths: one more for ``[CLS]``."""
     return 1 + source_length + target_length
+
+
+SHORTEST_INPUT = input_length(_SHORTEST, _SHORTEST)
+"""Positions of the shortest pair: [CLS], one token and EOS on either side."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,10 @@ def fitted_lengths(
     cut_sources: bool = True,
 ) -> FittedLengths:
     """Return what :func:`fit_source` does to pairs of these lengths (pairs,), EOS counted in both."""
-    full = 1 + source_sizes + target_sizes
+    full = input_length(source_sizes, target_sizes)
     too_long = full > max_positions
-    can_cut = 1 + _SHORTEST_SOURCE + target_sizes <= max_positions if cut_sources else False
-    source_cut = too_long & can_cut
+    shortest = input_length(np.full_like(source_sizes, _SHORTEST), target_sizes)
+    source_cut = too_long & cut_sources & (shortest <= max_positions)
     return FittedLengths(
         np.where(source_cut, max_positions, full), source_cut, too_long & ~source_cut
     )
@@ -79,7 +87,7 @@ def fit_source(
     room = max_positions - input_length(0, target_length)
     if len(source) <= room:
         return source
-    if room < _SHORTEST_SOURCE or not cut_sources:
+    if room < _SHORTEST or not cut_sources:
         return None
     return np.concatenate([source[: room - 1], source[-1:]])
 
@@ -100,7 +108,7 @@ def pack_pairs(
     masked = np.zeros(shape, dtype=bool)
     tokens[:, 0] = bos
     for row, (source, target, mask) in enumerate(zip(sources, targets, masks, strict=True)):
-        start, end = 1 + len(source), 1 + len(source) + len(target)
+        start, end = input_length(len(source), 0), input_length(len(source), len(target))
         tokens[row, 1:start] = source
         tokens[row, start:end] = target
         token_types[row, start:end] = 1

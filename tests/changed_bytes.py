@@ -43,6 +43,7 @@ from bertkd_fairseq.tasks.translation_bert_kd import (  # noqa: E402
     TranslationBertKDConfig,
     TranslationBertKDTask,
 )
+from bertkd_fairseq.teacher_rows import TeacherRows  # noqa: E402
 from bertkd_fairseq.text.data_bin import FORMAT, SETTINGS_FILE, DataBin  # noqa: E402
 from bertkd_fairseq.topk_store import TopKStore  # noqa: E402
 from bertkd_fairseq.topk_store.layout import FILES  # noqa: E402
@@ -135,8 +136,8 @@ def read_in_training(topk: Path, data_bin: Path) -> str:
     digest = hashlib.sha256()
     for batch in np.array_split(np.random.default_rng(2).permutation(len(dataset)), 5):
         collated = dataset.collater([dataset[int(index)] for index in batch])
-        for name in ("teacher_ids", "teacher_logprobs", "teacher_log_tail"):
-            digest.update(collated[name].contiguous().numpy().tobytes())
+        for rows in TeacherRows.from_sample(collated):
+            digest.update(rows.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -14,17 +14,35 @@ from fairseq.logging import metrics
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 
-from bertkd_fairseq.alpha_schedule import SCHEDULES, AlphaSchedule
+from bertkd_fairseq.alpha_schedule import CONSTANT, LINEAR, SCHEDULES, AlphaSchedule
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
-from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
+from bertkd_fairseq.loss import (
+    ALPHAS,
+    GHOST,
+    RENORMALIZE,
+    UNIFORM,
+    BertKDLoss,
+    bert_kd_loss,
+    is_alpha,
+    option_problems,
+)
+from bertkd_fairseq.teacher_rows import TeacherRows
 
-EOS_TARGETS = ("same", "hard")
+SAME, HARD = EOS_TARGETS = ("same", "hard")
 
 _NO_ROWS = (
     "this criterion needs the teacher's rows in every training batch, but there are none. "
     "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
 )
+
+_OPTIONS = {
+    "alpha": "--kd-alpha",
+    "temperature": "--kd-temperature",
+    "label_smoothing": "--label-smoothing",
+    "tail": "--kd-tail",
+}
+"""What the command line calls the options of the loss."""
 
 _WATCHED = (
     *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
@@ -39,7 +57,7 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     kd_alpha: float = field(
         default=0.5,
         metadata={
-            "help": "weight of the teacher's soft targets, 0 (plain) to 1 (paper, equation 5)"
+            "help": f"weight of the teacher's soft targets, {ALPHAS}; 0: none (paper, equation 5)"
         },
     )
     kd_temperature: float = field(
@@ -53,23 +71,25 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
         metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"},
     )
     kd_tail: str = field(
-        default="renormalize",
+        default=RENORMALIZE,
         metadata={
-            "help": "what becomes of the teacher's mass outside its top K: renormalize (paper: the K share it), "
-            "ghost (one symbol that stands for all others) or uniform (spread over them); the latter two "
-            "at temperature 1 only"
+            "help": f"what becomes of the teacher's mass outside its top K. {RENORMALIZE}: the K share it (paper). "
+            f"{GHOST}: it goes to one symbol that stands for all others. {UNIFORM}: all others share it. The last two "
+            "need --kd-temperature 1"
         },
     )
     kd_eos: str = field(
-        default="same",
+        default=SAME,
         metadata={
-            "help": "end of sentence, which the teacher always knows: same (paper: as any token) or hard "
-            "(its hard label alone, where a high temperature would spread most of the weight over junk)"
+            "help": f"what EOS is trained on, which the teacher always knows. {SAME}: as any token (paper). {HARD}: "
+            "train EOS on its label only. A high temperature would give most of its weight to wrong symbols"
         },
     )
     kd_alpha_schedule: str = field(
-        default="constant",
-        metadata={"help": "constant, or linear: from --kd-alpha to --kd-alpha-end"},
+        default=CONSTANT,
+        metadata={
+            "help": f"{CONSTANT}: always --kd-alpha. {LINEAR}: from --kd-alpha to --kd-alpha-end"
+        },
     )
     kd_alpha_end: Optional[float] = field(
         default=None, metadata={"help": "alpha at the end of a linear schedule"}
@@ -174,7 +194,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
         }
-        if "teacher_ids" in sample:
+        if TeacherRows.from_sample(sample) is not None:
             logging_output |= {
                 "tokens_with_rows": sample["ntokens"],
                 "teacher_tokens": result.teacher_tokens,
@@ -202,35 +222,28 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         :raises ConfigurationError: if there is nothing to distil, or nothing to distil into.
         """
         check_logits(model)
-        if "teacher_ids" not in sample and model.training and self.schedule.needs_teacher:
-            raise ConfigurationError(_NO_ROWS)
-        logits, target = self._tokens(net_output[0]), self._tokens(sample["target"])
-        ids, logprobs, log_tail = self._teacher_rows(sample, target)
+        rows = TeacherRows.from_sample(sample)
+        if rows is None:
+            if model.training and self.schedule.needs_teacher:
+                raise ConfigurationError(_NO_ROWS)
+            rows = TeacherRows.without_teacher(sample["target"], k=0)
+        rows = rows.map(self._tokens)
+        target = self._tokens(sample["target"])  # (tokens,)
+        logprobs = rows.logprobs  # (tokens, K)
+        if self.cfg.kd_eos == HARD:
+            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
         return bert_kd_loss(
-            logits,
+            self._tokens(net_output[0]),
             target,
-            ids,
+            rows.ids,
             logprobs,
             alpha=self.alpha,
             temperature=self.cfg.kd_temperature,
             label_smoothing=self.eps,
             ignore_index=self.padding_idx,
             tail=self.cfg.kd_tail,
-            log_tail=log_tail,
+            log_tail=rows.log_tail,
         )
-
-    def _teacher_rows(
-        self, sample: dict[str, Any], target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the teacher's ids (tokens, K), log-probabilities (tokens, K) and log tails (tokens,)."""
-        if "teacher_ids" not in sample:
-            nothing = torch.empty(len(target), 0, device=target.device)
-            return nothing.long(), nothing, nothing.new_zeros(len(target))
-        names = ("teacher_ids", "teacher_logprobs", "teacher_log_tail")
-        ids, logprobs, log_tail = (self._tokens(sample[name]) for name in names)
-        if self.cfg.kd_eos == "hard":
-            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
-        return ids, logprobs, log_tail
 
     def _with_consistency(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any], result: BertKDLoss
@@ -285,44 +298,43 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             log("consistency_loss", total["consistency_loss"], "ntokens", bits)
 
 
-def _schedule_problems(schedule: AlphaSchedule) -> list[str]:
-    problems = []
-    if not 0.0 <= schedule.start <= 1.0:
-        problems.append(must_be("--kd-alpha", "from 0 to 1", schedule.start))
-    if schedule.kind not in SCHEDULES:
-        wanted = f"one of {', '.join(SCHEDULES)}"
-        problems.append(must_be("--kd-alpha-schedule", wanted, schedule.kind))
-    if schedule.kind == "linear" and (schedule.end is None or not 0.0 <= schedule.end <= 1.0):
-        wanted = "from 0 to 1 with --kd-alpha-schedule linear"
-        problems.append(must_be("--kd-alpha-end", wanted, schedule.end))
-    if schedule.kind == "linear" and schedule.updates < 1:
-        wanted = "at least 1 with --kd-alpha-schedule linear"
-        problems.append(must_be("--kd-alpha-updates", wanted, schedule.updates))
-    if schedule.kind == "constant" and (schedule.end is not None or schedule.updates):
-        problems.append(
-            "--kd-alpha-end and --kd-alpha-updates have no meaning without --kd-alpha-schedule linear. "
-            "Add it, or leave them out."
-        )
-    return problems
-
-
 def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
-    smoothing, temperature = cfg.label_smoothing, cfg.kd_temperature
-    at_one = "1 with --kd-tail ghost or uniform, which need the teacher's own probabilities"
+    problems = option_problems(
+        alpha=cfg.kd_alpha,
+        temperature=cfg.kd_temperature,
+        label_smoothing=cfg.label_smoothing,
+        tail=cfg.kd_tail,
+        names=_OPTIONS,
+    )
     wrong = [
-        (not 0.0 < temperature < math.inf, "--kd-temperature", "above 0", temperature),
         (cfg.kd_topk < 0, "--kd-topk", "at least 0", cfg.kd_topk),
-        (not 0.0 <= smoothing < 1.0, "--label-smoothing", "from 0 to below 1", smoothing),
-        (cfg.kd_tail not in TAILS, "--kd-tail", f"one of {', '.join(TAILS)}", cfg.kd_tail),
         (cfg.kd_eos not in EOS_TARGETS, "--kd-eos", f"one of {', '.join(EOS_TARGETS)}", cfg.kd_eos),
-        (cfg.kd_tail in TAILS[1:] and temperature != 1, "--kd-temperature", at_one, temperature),
+        *_schedule_problems(cfg),
         (not cfg.simcut_alpha >= 0.0, "--simcut-alpha", "at least 0", cfg.simcut_alpha),
         (not 0.0 < cfg.simcut_p < 1.0, "--simcut-p", "between 0 and 1", cfg.simcut_p),
         (not cfg.rdrop_alpha >= 0.0, "--rdrop-alpha", "at least 0", cfg.rdrop_alpha),
         (cfg.ignore_prefix_size < 0, "--ignore-prefix-size", "at least 0", cfg.ignore_prefix_size),
     ]
-    problems = _schedule_problems(alpha_schedule(cfg))
-    problems += [must_be(name, wanted, seen) for is_wrong, name, wanted, seen in wrong if is_wrong]
+    problems += [must_be(name, wanted, seen) for is_so, name, wanted, seen in wrong if is_so]
+    if cfg.kd_alpha_schedule == CONSTANT and (cfg.kd_alpha_end is not None or cfg.kd_alpha_updates):
+        problems.append(
+            f"--kd-alpha-end and --kd-alpha-updates have no meaning without --kd-alpha-schedule {LINEAR}. "
+            "Add it, or leave them out."
+        )
     if cfg.simcut_alpha > 0 and cfg.rdrop_alpha > 0:
         problems.append("--simcut-alpha and --rdrop-alpha exclude each other. Leave one out.")
     return problems
+
+
+def _schedule_problems(
+    cfg: BertKDLabelSmoothedCrossEntropyConfig,
+) -> list[tuple[bool, str, str, object]]:
+    """Return for each option of the schedule whether it is wrong, its name, what is wanted and what is seen."""
+    kind, end, updates = cfg.kd_alpha_schedule, cfg.kd_alpha_end, cfg.kd_alpha_updates
+    linear, with_it = kind == LINEAR, f"with --kd-alpha-schedule {LINEAR}"
+    kinds = f"one of {', '.join(SCHEDULES)}"
+    return [
+        (kind not in SCHEDULES, "--kd-alpha-schedule", kinds, kind),
+        (linear and not is_alpha(end), "--kd-alpha-end", f"{ALPHAS} {with_it}", end),
+        (linear and updates < 1, "--kd-alpha-updates", f"at least 1 {with_it}", updates),
+    ]

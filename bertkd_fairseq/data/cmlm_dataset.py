@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,18 @@ from fairseq.data import FairseqDataset, LanguagePairDataset
 
 from bertkd_fairseq.masking import random_masks, sentence_generator
 from bertkd_fairseq.teacher_input import fit_source, fitted_lengths, pack_pairs
+
+
+class MaskedPair(NamedTuple):
+    """Pair number ``sentence`` of the data-bin, with S source and L target tokens, EOS counted in both.
+
+    ``source`` (S,) and ``target`` (L,) ids; ``mask`` (L,) bool: which target tokens to predict.
+    """
+
+    sentence: int
+    source: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
 
 
 class CMLMDataset(FairseqDataset):
@@ -39,38 +51,38 @@ class CMLMDataset(FairseqDataset):
         # What has no room even then stays too long, for fairseq to filter out.
         fitted = fitted_lengths(pairs.src_sizes, pairs.tgt_sizes, max_positions)
         self.sizes = fitted.positions
-        self.num_shortened = int(np.sum(fitted.source_cut))
+        self.num_cut = int(np.sum(fitted.source_cut))
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> MaskedPair:
         source = self.pairs.src[index].numpy()
         target = self.pairs.tgt[index].numpy()
         fitted = fit_source(source, len(target), self.max_positions)
         epoch = 0 if self.fixed_masks else int(self._epoch)
         generator = sentence_generator(self.seed, epoch, int(index))
-        return {
-            "id": int(index),
-            "source": source if fitted is None else fitted,
-            "target": target,
-            "mask": random_masks(len(target), generator, self.mask_rate),
-        }
+        return MaskedPair(
+            sentence=int(index),
+            source=source if fitted is None else fitted,
+            target=target,
+            mask=random_masks(len(target), generator, self.mask_rate),
+        )
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    def collater(self, samples: list[MaskedPair]) -> dict[str, Any]:
         """Return a batch; ``target`` (M,) holds the gold tokens at the M masked positions, row by row."""
         if not samples:
             return {}
         dictionary = self.pairs.tgt_dict
         packed = pack_pairs(
-            [sample["source"] for sample in samples],
-            [sample["target"] for sample in samples],
-            [sample["mask"] for sample in samples],
+            [sample.source for sample in samples],
+            [sample.target for sample in samples],
+            [sample.mask for sample in samples],
             bos=dictionary.bos(),
             pad=dictionary.pad(),
         )
         return {
-            "id": torch.tensor([sample["id"] for sample in samples]),
+            "id": torch.tensor([sample.sentence for sample in samples]),
             "nsentences": len(samples),
             "ntokens": int(packed.token_types.sum()),
             "net_input": {
@@ -87,7 +99,7 @@ class CMLMDataset(FairseqDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Yes: batches are the same in every epoch, and workers that outlive one hear of the next."""
+        """Yes. Batches do not change between epochs, and long-lived workers see the new epoch number."""
         return True
 
     def num_tokens(self, index: int) -> int:

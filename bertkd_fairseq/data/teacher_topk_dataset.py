@@ -8,23 +8,12 @@ import numpy as np
 import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
+from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.topk_store import TopKStore
 
 
-def add_no_teacher(sample: dict[str, Any]) -> None:
-    """Add rows to a batch that say: no teacher for any token."""
-    target = sample["target"]  # (N, T)
-    sample["teacher_ids"] = target.new_zeros((*target.shape, 1))
-    sample["teacher_logprobs"] = torch.full(
-        (*target.shape, 1), float("-inf"), dtype=torch.float16, device=target.device
-    )
-    sample["teacher_log_tail"] = torch.zeros_like(target, dtype=torch.float16)
-
-
 class TeacherTopKDataset(BaseWrapperDataset):
-    """Add the teacher's rows to the batches of a :class:`LanguagePairDataset`.
-
-    ``teacher_ids`` and ``teacher_logprobs`` (N, T, K), ``teacher_log_tail`` (N, T).
+    """Add :class:`TeacherRows` to the batches of a :class:`LanguagePairDataset`.
 
     The batch's ``id`` is the row of the data-bin, whatever fairseq filtered, shuffled or sorted.
     """
@@ -52,10 +41,11 @@ class TeacherTopKDataset(BaseWrapperDataset):
         ids = np.pad(rows.ids, no_teacher).take(where, axis=0).astype(np.int64)
         logprobs = np.pad(rows.logprobs, no_teacher, constant_values=-np.inf).take(where, axis=0)
         log_tail = np.pad(rows.log_tail.astype(np.float16), (0, 1)).take(where)
-        batch["teacher_ids"] = torch.from_numpy(ids).view(*target.shape, -1)
-        batch["teacher_logprobs"] = torch.from_numpy(logprobs).view(*target.shape, -1)
-        batch["teacher_log_tail"] = torch.from_numpy(log_tail).view_as(target)
-        return batch
+        return TeacherRows(
+            ids=torch.from_numpy(ids).view(*target.shape, -1),
+            logprobs=torch.from_numpy(logprobs).view(*target.shape, -1),
+            log_tail=torch.from_numpy(log_tail).view_as(target),
+        ).to_sample(batch)
 
     @property
     def sizes(self) -> np.ndarray:

@@ -71,7 +71,7 @@ class BertCMLMTeacherConfig(FairseqDataclass):
 
 @register_model("bert_cmlm_teacher", dataclass=BertCMLMTeacherConfig)
 class BertCMLMTeacher(BaseFairseqModel):
-    """BERT that reads fairseq ids and guesses masked target tokens over the fairseq dictionary of V symbols.
+    """BERT that reads fairseq ids and predicts masked target tokens over the fairseq dictionary of V symbols.
 
     Its input embedding has one row per WordPiece in use, its output layer one row per dictionary symbol: at the
     start a copy of the embedding row of the symbol's WordPiece, untied from then on, with zero bias.
@@ -167,7 +167,7 @@ class BertCMLMTeacher(BaseFairseqModel):
             state_dict[f"last_layer.{key.removeprefix(old)}"] = state_dict.pop(key)
 
     def max_positions(self) -> int:
-        """Return BERT's position limit: 1 + source + target tokens."""
+        """Return BERT's limit, as :func:`~bertkd_fairseq.teacher_input.input_length` counts."""
         return int(self.bert.config.max_position_embeddings)
 
     def _adopt(self, vocabulary: TeacherVocabulary) -> None:

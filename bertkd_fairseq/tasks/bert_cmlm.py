@@ -17,7 +17,7 @@ from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
-from bertkd_fairseq.teacher_input import SHORTEST_INPUT
+from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
 from bertkd_fairseq.text.data_bin import DataBin, check_split
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
@@ -46,7 +46,8 @@ class BertCMLMConfig(PrecisionConfig):
         default=MASK_RATE, metadata={"help": "share of target tokens that are masked (EOS counts)"}
     )
     max_positions: int = field(
-        default=512, metadata={"help": "longest input, 1 + source + target; longer sources are cut"}
+        default=MAX_POSITIONS,
+        metadata={"help": "longest input: [CLS], source and target; longer sources are cut"},
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -90,7 +91,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
                     "dictionaries of the data-bin", "one joined dictionary", "two different ones"
                 )
             )
-        log.info("dictionary: %d types", len(target))
+        log.info("dictionary: %d symbols", len(target))
         return cls(cfg, target)
 
     def teacher_vocabulary(self) -> TeacherVocabulary:
@@ -145,11 +146,11 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             max_positions=self.cfg.max_positions,
             fixed_masks=not training,
         )
-        if dataset.num_shortened:
+        if dataset.num_cut:
             log.warning(
                 "%s: the source of %d pairs is cut to fit %d positions",
                 split,
-                dataset.num_shortened,
+                dataset.num_cut,
                 self.cfg.max_positions,
             )
         self.datasets[split] = dataset
@@ -181,7 +182,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         )
 
     def max_positions(self) -> int:
-        """Return the longest input: 1 + source + target."""
+        """Return the longest input, as :func:`~bertkd_fairseq.teacher_input.input_length` counts it."""
         return self.cfg.max_positions
 
     @property

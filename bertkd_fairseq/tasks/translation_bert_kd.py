@@ -15,10 +15,12 @@ from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
     check_student,
 )
 from bertkd_fairseq.data.store_match import mismatches
-from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset, add_no_teacher
+from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
+from bertkd_fairseq.loss import RENORMALIZE
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
+from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.text.data_bin import check_split
 from bertkd_fairseq.topk_store import TopKStore
 
@@ -92,14 +94,14 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
     ) -> Any:
         """As in fairseq, after telling the criterion the update: its alpha may have a schedule.
 
-        A process that has run out of batches repeats one without its gradient to stay in step with the others; fairseq
-        may take one of validation, which has no rows.
+        A process without batches repeats one, with its gradient ignored. That batch may come from validation and then
+        has no teacher entries.
         """
         if self.distillation is not None:
             criterion.set_num_updates(update_num)
-            if ignore_grad and self.cfg.teacher_topk is not None and "teacher_ids" not in sample:
-                sample = {**sample}
-                add_no_teacher(sample)
+            without = self.cfg.teacher_topk is not None and TeacherRows.from_sample(sample) is None
+            if ignore_grad and without:
+                sample = TeacherRows.without_teacher(sample["target"]).to_sample(sample)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def load_dataset(
@@ -173,7 +175,7 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         cfg, because = self.distillation, f"with {store.path}, whose targets are sampled"
         wrong = [
             (cfg.kd_temperature != 1, "--kd-temperature", 1, cfg.kd_temperature),
-            (cfg.kd_tail != "renormalize", "--kd-tail", "renormalize", cfg.kd_tail),
+            (cfg.kd_tail != RENORMALIZE, "--kd-tail", RENORMALIZE, cfg.kd_tail),
             (cfg.kd_topk != 0, "--kd-topk", 0, cfg.kd_topk),
         ]
         return [

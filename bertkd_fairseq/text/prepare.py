@@ -30,6 +30,7 @@ from bertkd_fairseq import __version__
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.files import dest_problems, hash_file, new_folder
 from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.teacher_input import MAX_POSITIONS, input_length
 from bertkd_fairseq.text.cleaning import CleaningRules
 from bertkd_fairseq.text.data_bin import (
     DATA_BIN,
@@ -46,13 +47,12 @@ from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter, load_
 
 log = logging.getLogger(__name__)
 
-BERT_POSITIONS = 512
 _RULES = CleaningRules()
 _TEXT = "text, as PREFIX.LANG or PREFIX.LANG.gz"
 _CLEANING = "cleaning of training pairs, in Moses tokens"
 _OUTPUT = "tokenizer and output"
 _LINES_A_WORKER = 10_000
-_PAIR_EXTRA = 3  # [CLS] and two [SEP]
+_PAIR_EXTRA = input_length(1, 1)  # [CLS], and EOS on either side
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
 
@@ -260,7 +260,7 @@ def _prepare_split(
         "lines_with_control_characters": dict(zip(job.langs, changed, strict=True)),
         "symbols": symbols,
         "longest_pair": int(lengths.max()) + _PAIR_EXTRA,
-        "pairs_over_512": int((lengths + _PAIR_EXTRA > BERT_POSITIONS).sum()),
+        "pairs_over_512": int((lengths + _PAIR_EXTRA > MAX_POSITIONS).sum()),
     }
 
 

@@ -340,18 +340,25 @@ def test_the_loss_may_be_scaled_in_place_as_fairseq_does() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, "`alpha` must be in [0, 1], but is 1.5 instead."),
+        ({"alpha": 1.5}, "`alpha` must be from 0 to 1, but is 1.5 instead."),
         ({"temperature": 0.0}, "`temperature` must be above 0, but is 0.0 instead."),
         (
             {"tail": "none"},
-            "`tail` must be one of renormalize, ghost, uniform, but is 'none' instead.",
+            "`tail` must be one of renormalize, ghost, uniform, but is none instead.",
         ),
-        ({"tail": "ghost"}, "`tail` 'ghost' needs temperature 1 and `log_tail`."),
+        (
+            {"tail": "ghost"},
+            "`temperature` must be 1 with tail ghost or uniform, which need the teacher's own probabilities, "
+            "but is 10.0 instead. `tail` 'ghost' needs `log_tail`, but that is missing.",
+        ),
         (
             {"tail": "uniform", "temperature": 1.0},
-            "`tail` 'uniform' needs temperature 1 and `log_tail`.",
+            "`tail` 'uniform' needs `log_tail`, but that is missing.",
         ),
-        ({"label_smoothing": 1.0}, "`label_smoothing` must be in [0, 1), but is 1.0 instead."),
+        (
+            {"label_smoothing": 1.0},
+            "`label_smoothing` must be from 0 to below 1, but is 1.0 instead.",
+        ),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, object], message: str) -> None:

@@ -195,11 +195,11 @@ def test_all_wrong_options_are_named_at_once() -> None:
         )
     assert str(error.value) == (
         "6 problems:\n"
-        "  1. `--kd-alpha-end` must be from 0 to 1 with --kd-alpha-schedule linear, but is None instead.\n"
-        "  2. `--kd-alpha-updates` must be at least 1 with --kd-alpha-schedule linear, but is 0 instead.\n"
-        "  3. `--kd-eos` must be one of same, hard, but is soft instead.\n"
-        "  4. `--kd-temperature` must be 1 with --kd-tail ghost or uniform, which need the teacher's own "
+        "  1. `--kd-temperature` must be 1 with --kd-tail ghost or uniform, which need the teacher's own "
         "probabilities, but is 10.0 instead.\n"
+        "  2. `--kd-eos` must be one of same, hard, but is soft instead.\n"
+        "  3. `--kd-alpha-end` must be from 0 to 1 with --kd-alpha-schedule linear, but is None instead.\n"
+        "  4. `--kd-alpha-updates` must be at least 1 with --kd-alpha-schedule linear, but is 0 instead.\n"
         "  5. `--simcut-p` must be between 0 and 1, but is 0.0 instead.\n"
         "  6. --simcut-alpha and --rdrop-alpha exclude each other. Leave one out."
     )

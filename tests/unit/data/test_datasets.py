@@ -11,6 +11,7 @@ from fairseq.data import Dictionary, LanguagePairDataset
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
+from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.topk_store import TopKStore
 from tests.unit.topk_store.test_store import make_rows, make_writer
 
@@ -44,7 +45,7 @@ def make_cmlm(
 
 def masks(dataset: CMLMDataset, epoch: int) -> list[list[bool]]:
     dataset.set_epoch(epoch)
-    return [dataset[index]["mask"].tolist() for index in range(len(dataset))]
+    return [dataset[index].mask.tolist() for index in range(len(dataset))]
 
 
 def test_training_masks_change_with_the_epoch_and_nothing_else() -> None:
@@ -71,15 +72,15 @@ def test_a_batch_holds_the_pairs_and_asks_for_what_is_masked() -> None:
         assert net_input["tokens"][row, : len(whole)].tolist() == whole
         assert dataset.num_tokens(index) == len(whole)
         mask = net_input["masked"][row, 1 + len(pairs.src[index]) : len(whole)]
-        assert mask.tolist() == dataset[index]["mask"].tolist()
+        assert mask.tolist() == dataset[index].mask.tolist()
 
 
 def test_a_long_source_is_cut_and_a_long_target_is_left_for_fairseq_to_filter() -> None:
     dataset = make_cmlm(make_pairs([(9, 2), (3, 5), (4, 8)]), max_positions=9)
     assert dataset.sizes.tolist() == [9, 9, 13]  # cut, fits as it is, can't fit
-    assert dataset.num_shortened == 1
-    assert len(dataset[0]["source"]) == 6
-    assert dataset[0]["source"][-1] == 2
+    assert dataset.num_cut == 1
+    assert len(dataset[0].source) == 6
+    assert dataset[0].source[-1] == 2
 
 
 @pytest.fixture
@@ -100,11 +101,12 @@ def test_teacher_rows_follow_the_order_of_the_batch(
     batch = dataset.collater([dataset[index] for index in (0, 5, 1, 2)])
     # fairseq sorts by source length; the rows have to come along.
     assert batch["id"].tolist() == [1, 0, 5, 2]
-    assert batch["teacher_ids"].shape == (4, 9, topk)
+    rows = TeacherRows.from_sample(batch)
+    assert rows.ids.shape == (4, 9, topk)
     for row, index in enumerate(batch["id"].tolist()):
         tokens = batch["target"][row].ne(1)
         ids, logprobs = store.sentence(index)
-        np.testing.assert_array_equal(batch["teacher_ids"][row][tokens], ids[:, :topk])
-        np.testing.assert_array_equal(batch["teacher_logprobs"][row][tokens], logprobs[:, :topk])
-        assert torch.isneginf(batch["teacher_logprobs"][row][~tokens]).all()
+        np.testing.assert_array_equal(rows.ids[row][tokens], ids[:, :topk])
+        np.testing.assert_array_equal(rows.logprobs[row][tokens], logprobs[:, :topk])
+        assert torch.isneginf(rows.logprobs[row][~tokens]).all()
     assert dataset.collater([]) == {}
