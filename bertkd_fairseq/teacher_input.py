@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+BERT_POSITIONS = 512
+"""Positions of the pretrained BERTs."""
 
 _SHORTEST_SOURCE = 2  # one token and EOS
 
@@ -34,7 +38,11 @@ class TeacherInput:
         return self.tokens[self.masked]
 
 
-def input_length(source_length: int, target_length: int) -> int:
+Lengths = TypeVar("Lengths", int, np.ndarray)
+"""The length of one sentence, or of many: (sentences,)."""
+
+
+def input_length(source_length: Lengths, target_length: Lengths) -> Lengths:
     """Return the positions that a pair takes, EOS counted in both lengths: one more for ``[CLS]``."""
     return 1 + source_length + target_length
 
@@ -60,7 +68,7 @@ def fitted_lengths(
     cut_sources: bool = True,
 ) -> FittedLengths:
     """Return what :func:`fit_source` does to pairs of these lengths (pairs,), EOS counted in both."""
-    full = 1 + source_sizes + target_sizes
+    full = input_length(source_sizes, target_sizes)
     too_long = full > max_positions
     can_cut = 1 + _SHORTEST_SOURCE + target_sizes <= max_positions if cut_sources else False
     source_cut = too_long & can_cut

@@ -17,7 +17,7 @@ from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
-from bertkd_fairseq.teacher_input import SHORTEST_INPUT
+from bertkd_fairseq.teacher_input import BERT_POSITIONS, SHORTEST_INPUT
 from bertkd_fairseq.text.data_bin import DataBin, check_split
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
@@ -46,7 +46,8 @@ class BertCMLMConfig(PrecisionConfig):
         default=MASK_RATE, metadata={"help": "share of target tokens that are masked (EOS counts)"}
     )
     max_positions: int = field(
-        default=512, metadata={"help": "longest input, 1 + source + target; longer sources are cut"}
+        default=BERT_POSITIONS,
+        metadata={"help": "longest input, 1 + source + target; longer sources are cut"},
     )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -81,7 +82,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
                 "Correct --source-lang and --target-lang, or leave them out."
             )
         source, target = (
-            cls.load_dictionary(str(data_bin.path / f"dict.{lang}.txt"))
+            cls.load_dictionary(str(data_bin.dictionary(lang)))
             for lang in (cfg.source_lang, cfg.target_lang)
         )
         if source.symbols != target.symbols:
