@@ -12,8 +12,8 @@ from pathlib import Path
 
 import bertkd_fairseq
 from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.installed import user_dir
 
-PACKAGE = Path(bertkd_fairseq.__file__).parent
 SPLITS = ("train", "valid", "test")
 
 
@@ -147,7 +147,7 @@ def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> li
     every = str(max(2, updates // 5))
     return [
         sys.executable, "-m", "fairseq_cli.train", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--save-dir", str(dest / name), "--seed", str(seed),
+        "--user-dir", str(user_dir()), "--save-dir", str(dest / name), "--seed", str(seed),
         "--precision", precision, "--num-workers", "0",
         "--max-update", str(updates), "--log-format", "simple", "--log-interval", "20",
         "--validate-interval", "100000", "--validate-interval-updates", every,
@@ -182,7 +182,7 @@ def _generate(dest: Path, name: str, sentences: int) -> Stage:
     """Translate the test split."""
     argv = [
         sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--path", _best(dest / name), "--gen-subset", "test",
+        "--user-dir", str(user_dir()), "--path", _best(dest / name), "--gen-subset", "test",
         "--beam", "5", *_options("generate"), "--max-tokens", "8000", "--num-workers", "0",
         "--log-format", "none",
         "--results-path", str(dest / name),

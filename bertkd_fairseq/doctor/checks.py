@@ -19,12 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bertkd_fairseq
+from bertkd_fairseq.installed import OLDEST_TORCH, PYTHONS, user_dir, versions
 from bertkd_fairseq.process import threads
 
 OK, NOTE, BROKEN = "ok", "note", "BROKEN"
-PYTHONS = ((3, 10), (3, 13))  # first and last
-MINIMUM_TORCH = (2, 6)
 TASKS = ("bert_cmlm", "translation_bert_kd")
 FAIRSEQ_DISTRIBUTIONS = ("fairseq", "fairseq-fixed")
 
@@ -80,7 +78,8 @@ def check_python() -> Finding:
     """Python is new enough."""
     seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Finding(BROKEN, seen, "install Python 3.10 to 3.13")
+        first, last = (".".join(map(str, python)) for python in PYTHONS)
+        return Finding(BROKEN, seen, f"install Python {first} to {last}")
     return Finding(OK, seen)
 
 
@@ -89,8 +88,9 @@ def check_torch() -> Finding:
     torch = importlib.import_module("torch")
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     seen = f"{torch.__version__}, {torch.get_num_threads()} threads"
-    if version < MINIMUM_TORCH:
-        return Finding(BROKEN, seen, "pip install 'torch>=2.6'")
+    if version < OLDEST_TORCH:
+        wanted = ".".join(map(str, OLDEST_TORCH))
+        return Finding(BROKEN, seen, f"pip install 'torch>={wanted}'")
     return Finding(OK, seen)
 
 
@@ -140,12 +140,8 @@ def check_cuda() -> Finding:
 
 def check_fairseq() -> Finding:
     """One distribution, and only one, provides the module ``fairseq``; its C++ parts load."""
-    found = {}
-    for name in FAIRSEQ_DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    known = versions(*FAIRSEQ_DISTRIBUTIONS)
+    found = {name: known[name] for name in FAIRSEQ_DISTRIBUTIONS if name in known}
     seen = " and ".join(f"{name} {version}" for name, version in found.items())
     if len(found) > 1:
         return Finding(
@@ -243,20 +239,20 @@ def check_malicious_checkpoint() -> Finding:
 
 def check_plugin() -> Finding:
     """fairseq takes the plugin and knows its tasks."""
-    user_dir = Path(bertkd_fairseq.__file__).resolve().parent
+    here = user_dir()
     importlib.import_module("bertkd_fairseq.tasks")
     registry = importlib.import_module("fairseq.tasks").TASK_REGISTRY
     missing = [task for task in TASKS if task not in registry]
     if missing:
-        return Finding(BROKEN, f"{user_dir} doesn't register {', '.join(missing)}", REINSTALL)
-    return Finding(OK, f"tasks {', '.join(TASKS)} from {user_dir}")
+        return Finding(BROKEN, f"{here} doesn't register {', '.join(missing)}", REINSTALL)
+    return Finding(OK, f"tasks {', '.join(TASKS)} from {here}")
 
 
 def check_user_dir() -> Finding:
     """Where ``--user-dir bertkd_fairseq`` works: anywhere after a plain install beside fairseq."""
     fairseq: Any = importlib.import_module("fairseq")
     beside = Path(fairseq.__file__).resolve().parent.parent / "bertkd_fairseq"
-    here = Path(bertkd_fairseq.__file__).resolve().parent
+    here = user_dir()
     if not beside.is_dir():
         return Finding(
             NOTE,
