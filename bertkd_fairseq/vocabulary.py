@@ -1,7 +1,7 @@
-"""From the fairseq dictionary to the teacher's embedding rows, one row per WordPiece that is in use.
+"""From the fairseq dictionary to the teacher's embeddings, one for each WordPiece that is in use.
 
 The teacher reads and predicts fairseq ids. A dictionary symbol stands for one WordPiece; only WordPieces that
-some symbol stands for keep their embedding, so that a multilingual BERT doesn't drag 100,000 unused rows along.
+some symbol stands for keep their embedding, so that a multilingual BERT doesn't drag 100,000 unused ones along.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _NEVER_PREDICTED = ("<s>", "<pad>")
 
 @dataclass(frozen=True)
 class TeacherVocabulary:
-    """What the teacher knows of the dictionary of V symbols, with R embedding rows in use.
+    """What the teacher knows of the dictionary of V symbols, with R embeddings in use.
 
-    ``rows`` (R,) int64: WordPiece id of each kept embedding row, ascending.
-    ``symbol_rows`` (V,) int64: the row that a symbol reads from, and its output row starts from.
+    ``piece_ids`` (R,) int64: WordPiece id of each embedding that is kept, ascending.
+    ``embedding_index`` (V,) int64: which of them a symbol reads; its output weights start from the same.
     ``never_predicted`` (V,) bool: symbols that can't be predicted (``<s>``, ``<pad>``, dictionary padding).
-    ``mask_row``: the row of [MASK], which no symbol stands for.
-    ``pieces``: the R WordPieces of ``rows``. ``num_pieces``: how many the tokenizer has in all.
+    ``mask_index``: which embedding is that of [MASK], which no symbol stands for.
+    ``pieces``: the R WordPieces of ``piece_ids``. ``num_pieces``: how many the tokenizer has in all.
     """
 
-    rows: np.ndarray
-    symbol_rows: np.ndarray
+    piece_ids: np.ndarray
+    embedding_index: np.ndarray
     never_predicted: np.ndarray
-    mask_row: int
+    mask_index: int
     pieces: tuple[str, ...]
     num_pieces: int
 
@@ -48,7 +48,7 @@ def build_teacher_vocabulary(
     pieces_of: Callable[[Sequence[str]], Sequence[str]],
     piece_ids: Mapping[str, int],
 ) -> TeacherVocabulary:
-    """Map every dictionary symbol to the embedding row of its WordPiece.
+    """Map every dictionary symbol to the embedding of its WordPiece.
 
     ``pieces_of`` names the WordPieces that symbols of the text stand for
     (as :meth:`~bertkd_fairseq.text.segmentation.wordpiece.WordPieceSegmenter.pieces` does); ``piece_ids`` is the
@@ -64,14 +64,14 @@ def build_teacher_vocabulary(
         for symbol, piece, is_padding in zip(symbols, pieces_of(symbols), padding, strict=True)
     ]
     ids = np.array([piece_ids[piece] for piece in pieces], dtype=np.int64)  # (V,)
-    rows = np.unique(np.append(ids, piece_ids[MASK_PIECE]))
+    kept = np.unique(np.append(ids, piece_ids[MASK_PIECE]))  # (R,)
     piece_of = {piece_ids[piece]: piece for piece in (*pieces, MASK_PIECE)}
     return TeacherVocabulary(
-        rows=rows,
-        symbol_rows=np.searchsorted(rows, ids),
+        piece_ids=kept,
+        embedding_index=np.searchsorted(kept, ids),
         never_predicted=padding | np.isin(np.array(symbols, dtype=object), _NEVER_PREDICTED),
-        mask_row=int(np.searchsorted(rows, piece_ids[MASK_PIECE])),
-        pieces=tuple(piece_of[row] for row in rows.tolist()),
+        mask_index=int(np.searchsorted(kept, piece_ids[MASK_PIECE])),
+        pieces=tuple(piece_of[piece] for piece in kept.tolist()),
         num_pieces=len(piece_ids),
     )
 
@@ -93,9 +93,9 @@ def first_difference(
 
     Piece, its id here, its id there (None if it has none); None if they agree.
     """
-    for piece, row in zip(vocabulary.pieces, vocabulary.rows.tolist(), strict=True):
-        if piece_ids.get(piece) != row:
-            return piece, row, piece_ids.get(piece)
+    for piece, ours in zip(vocabulary.pieces, vocabulary.piece_ids.tolist(), strict=True):
+        if piece_ids.get(piece) != ours:
+            return piece, ours, piece_ids.get(piece)
     return None
 
 

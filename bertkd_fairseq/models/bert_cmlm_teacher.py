@@ -73,8 +73,8 @@ class BertCMLMTeacherConfig(FairseqDataclass):
 class BertCMLMTeacher(BaseFairseqModel):
     """BERT that reads fairseq ids and predicts masked target tokens over the fairseq dictionary of V symbols.
 
-    Its input embedding has one row per WordPiece in use, its output layer one row per dictionary symbol: at the
-    start a copy of the embedding row of the symbol's WordPiece, untied from then on, with zero bias.
+    It has one input embedding for each WordPiece in use, and output weights for each dictionary symbol. These start as
+    a copy of the embedding of the symbol's WordPiece, with zero bias, and are trained apart from it.
     """
 
     def __init__(self, bert: "BertForMaskedLM", num_symbols: int, dictionary_hash: str) -> None:
@@ -87,6 +87,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         self.transform = bert.cls.predictions.transform
         self.output_projection = nn.Linear(bert.config.hidden_size, num_symbols)
         self.dictionary_hash = dictionary_hash
+        # "Row" means an embedding here; checkpoints hold these names.
         self.register_buffer("symbol_rows", torch.zeros(num_symbols, dtype=torch.long))
         self.register_buffer("never_predicted", torch.zeros(num_symbols, dtype=torch.bool))
         self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
@@ -118,7 +119,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         return model
 
     def config_json(self) -> str:
-        """Return the BERT's configuration, with the rows that are in use as its vocabulary size."""
+        """Return the BERT's configuration, with the embeddings in use as its vocabulary size."""
         config = self.bert.config.to_dict()
         config["vocab_size"] = self.bert.get_input_embeddings().num_embeddings
         return json.dumps(config, sort_keys=True)
@@ -147,11 +148,11 @@ class BertCMLMTeacher(BaseFairseqModel):
 
     def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
         """Return BERT's last layer at the masked positions: (M, H)."""
-        rows = self.symbol_rows[tokens].masked_fill(masked, self.mask_row)  # type: ignore[index]
+        index = self.symbol_rows[tokens].masked_fill(masked, self.mask_row)  # type: ignore[index]
         # Padding is told by token id 1, fairseq's own; a batch without any needs no attention mask.
         attended = tokens.ne(self.padding_idx)
         output = self.bert(
-            input_ids=rows,
+            input_ids=index,
             token_type_ids=token_types,
             attention_mask=None if bool(attended.all()) else attended.long(),
         )
@@ -171,17 +172,19 @@ class BertCMLMTeacher(BaseFairseqModel):
         return int(self.bert.config.max_position_embeddings)
 
     def _adopt(self, vocabulary: TeacherVocabulary) -> None:
-        """Keep only the embedding rows in use, and start the output layer from them."""
-        kept = self.bert.get_input_embeddings().weight.detach()[torch.from_numpy(vocabulary.rows)]
+        """Keep only the embeddings in use, and start the output layer from them."""
+        kept = self.bert.get_input_embeddings().weight.detach()[
+            torch.from_numpy(vocabulary.piece_ids)
+        ]
         embedding = nn.Embedding.from_pretrained(kept.clone(), freeze=False)
         self.bert.set_input_embeddings(embedding)
-        rows = torch.from_numpy(np.asarray(vocabulary.symbol_rows))
+        index = torch.from_numpy(np.asarray(vocabulary.embedding_index))  # (V,)
         with torch.no_grad():
-            self.output_projection.weight.copy_(kept[rows])
+            self.output_projection.weight.copy_(kept[index])
             self.output_projection.bias.zero_()
-        self.symbol_rows.copy_(rows)  # type: ignore[operator]
+        self.symbol_rows.copy_(index)  # type: ignore[operator]
         self.never_predicted.copy_(torch.from_numpy(vocabulary.never_predicted))  # type: ignore[operator]
-        self.mask_row.fill_(vocabulary.mask_row)  # type: ignore[operator]
+        self.mask_row.fill_(vocabulary.mask_index)  # type: ignore[operator]
 
 
 def check_same_dictionary(expected: str | None, symbols: list[str]) -> None:
@@ -260,7 +263,7 @@ def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
 def _check_same_tokenizer(
     bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str
 ) -> None:
-    """:raises ConfigurationError: unless the BERT's embedding rows are those of the data-bin's tokenizer."""
+    """:raises ConfigurationError: unless the BERT's embeddings are those of the data-bin's tokenizer."""
     hint = "Prepare the data-bin with the tokenizer of this BERT, or start from the BERT of that tokenizer."
     theirs = _pretrained_vocabulary(name)
     if theirs is not None and (differ := first_difference(vocabulary, theirs)):
@@ -268,12 +271,12 @@ def _check_same_tokenizer(
         wanted = f"a BERT with the data-bin's tokenizer, whose piece {piece!r} has id {ours}"
         seen = f"{name}, whose tokenizer {'lacks it' if other is None else f'gives it {other}'},"
         raise ConfigurationError(must_be("--bert-model", wanted, seen, hint))
-    rows, pieces = bert.get_input_embeddings().num_embeddings, vocabulary.num_pieces
+    found, pieces = bert.get_input_embeddings().num_embeddings, vocabulary.num_pieces
     # Without a tokenizer to compare, only the size tells; some models pad it to a multiple.
-    if rows < pieces or (theirs is None and rows >= pieces + _LARGEST_PADDING):
+    if found < pieces or (theirs is None and found >= pieces + _LARGEST_PADDING):
         wanted = f"a BERT with the {pieces} pieces of the data-bin's tokenizer"
         raise ConfigurationError(
-            must_be("--bert-model", wanted, f"{name} with {rows} embeddings", hint)
+            must_be("--bert-model", wanted, f"{name} with {found} embeddings", hint)
         )
     if theirs is None:
         log.warning(

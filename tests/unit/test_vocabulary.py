@@ -1,4 +1,4 @@
-"""From dictionary symbols to the teacher's embedding rows."""
+"""From dictionary symbols to the teacher's embeddings."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def build(piece_ids: dict[str, int] = PIECE_IDS):
     )
 
 
-def test_every_symbol_reads_the_row_of_its_piece() -> None:
+def test_every_symbol_reads_the_embedding_of_its_piece() -> None:
     vocabulary = build()
-    seen = [PIECES[vocabulary.rows[row]] for row in vocabulary.symbol_rows]
+    seen = [PIECES[vocabulary.piece_ids[index]] for index in vocabulary.embedding_index]
     assert seen == ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "haus", "haus", "##es", "[UNK]", "[UNK]"]
-    assert PIECES[vocabulary.rows[vocabulary.mask_row]] == "[MASK]"
+    assert PIECES[vocabulary.piece_ids[vocabulary.mask_index]] == "[MASK]"
 
 
-def test_only_rows_in_use_are_kept() -> None:
-    assert [PIECES[row] for row in build().rows] == [
+def test_only_embeddings_in_use_are_kept() -> None:
+    assert [PIECES[piece] for piece in build().piece_ids] == [
         p for p in PIECES if not p.startswith("unused")
     ]
 
@@ -57,7 +57,7 @@ def test_the_hash_depends_on_symbols_and_order() -> None:
 
 def test_pieces_in_use_are_named() -> None:
     vocabulary = build()
-    assert list(vocabulary.pieces) == [PIECES[row] for row in vocabulary.rows]
+    assert list(vocabulary.pieces) == [PIECES[piece] for piece in vocabulary.piece_ids]
     assert vocabulary.num_pieces == len(PIECES)
 
 

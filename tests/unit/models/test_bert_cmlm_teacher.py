@@ -71,10 +71,10 @@ def test_a_checkpoint_with_all_layers_in_one_list_loads() -> None:
 
 def make_vocabulary(num_pieces: int) -> TeacherVocabulary:
     """One in which every piece is in use."""
-    rows = np.arange(num_pieces)
+    ids = np.arange(num_pieces)
     never = np.zeros(num_pieces, dtype=bool)
-    pieces = tuple(f"piece{row}" for row in rows)
-    return TeacherVocabulary(rows, rows, never, 0, pieces, num_pieces)
+    pieces = tuple(f"piece{piece}" for piece in ids)
+    return TeacherVocabulary(ids, ids, never, 0, pieces, num_pieces)
 
 
 @pytest.mark.parametrize(
