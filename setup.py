@@ -1,5 +1,6 @@
 """Install bertkd-fairseq: ``pip install . -c constraints.txt`` (``make install`` does it for you)."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,14 +8,16 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-VERSION = re.search(
-    r'^__version__ = "(.+)"$',
-    (HERE / "bertkd_fairseq/__init__.py").read_text("utf-8"),
-    re.MULTILINE,
-)
-# fairseq-fixed asks for hydra-core 1.3.2 and no other, whose programs (fairseq-hydra-train) end in a traceback
-# on Python 3.14 (facebookresearch/hydra#3121).
-OLDEST, NEWEST = 10, 13
+
+
+def constant(module, name):
+    """Return a constant of a module of the package, which can't be imported yet."""
+    text = (HERE / "bertkd_fairseq" / module).read_text("utf-8")
+    return ast.literal_eval(re.search(f"^{name} = (.+)$", text, re.MULTILINE)[1])
+
+
+(_, OLDEST), (_, NEWEST) = constant("installed.py", "PYTHONS")
+TORCH = ".".join(map(str, constant("installed.py", "OLDEST_TORCH")))
 REQUIREMENTS = [
     # Provides the module `fairseq`: Meta's own 0.12.2 can't be imported on Python >= 3.11.
     "fairseq-fixed>=0.12.3.1",
@@ -25,14 +28,14 @@ REQUIREMENTS = [
     "sacremoses>=0.1.1",
     "subword-nmt",
     "tokenizers",
-    "torch>=2.6",
+    f"torch>={TORCH}",
     "tqdm",
     "transformers>=5",
 ]
 
 setup(
     name="bertkd-fairseq",
-    version=VERSION[1],
+    version=constant("__init__.py", "__version__"),
     description="Distil BERT into fairseq sequence-to-sequence models (Chen et al., ACL 2020)",
     long_description=README.read_text("utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",

@@ -16,6 +16,7 @@ from bertkd_fairseq import compat
 from bertkd_fairseq.errors import CheckpointError, must_be, raise_all
 from bertkd_fairseq.files import whole_file
 from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.text.outputs import output_problems
 
 _BY_UPDATE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 _BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
@@ -58,7 +59,7 @@ class AverageConfig:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening a checkpoint."""
-        problems = []
+        problems = output_problems({named(self, "output"): self.output}, force=self.force)
         inputs, last, best, save_dir = (
             named(self, name) for name in ("inputs", "last", "best", "save_dir")
         )
@@ -75,8 +76,6 @@ class AverageConfig:
 
 def average(config: AverageConfig) -> list[Path]:
     """Write the mean of the checkpoints that ``config`` chooses, and return which these are.
-
-    The caller makes sure that ``output`` may be written.
 
     :raises ConfigurationError: with every setting that can't work.
     :raises CheckpointError: if the checkpoints can't be averaged.

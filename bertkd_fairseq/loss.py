@@ -35,6 +35,8 @@ from bertkd_fairseq.errors import must_be
 RENORMALIZE, GHOST, UNIFORM = TAILS = ("renormalize", "ghost", "uniform")
 ALPHAS = "from 0 to 1"
 """The range of alpha, in words."""
+CONSTANT, LINEAR = SCHEDULES = ("constant", "linear")
+"""Kinds of :class:`AlphaSchedule`."""
 
 # Rows are worked on in slices of about this many logits: temporary memory stays small whatever N and V are.
 _CHUNK_ELEMENTS = {"cpu": 1 << 20}
@@ -302,3 +304,25 @@ def _check_shapes(
         )
     if log_tail is not None and log_tail.shape != (rows,):
         raise ValueError(f"`log_tail` must be ({rows},), but is {tuple(log_tail.shape)} instead.")
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """``start`` throughout, or linear from ``start`` to ``end`` over ``updates`` and ``end`` from then on."""
+
+    start: float
+    kind: str = CONSTANT
+    end: float | None = None
+    updates: int = 0
+
+    def at(self, update: int) -> float:
+        """Return alpha at an update, counted from 0."""
+        if self.kind == CONSTANT or self.end is None:
+            return self.start
+        passed = min(update / self.updates, 1.0)
+        return self.start + passed * (self.end - self.start)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether alpha is ever above 0."""
+        return max(self.start, self.at(self.updates)) > 0

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 
 from bertkd_fairseq.averaging import AverageConfig, average
-from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.settings import add_arguments as add_settings
 from bertkd_fairseq.settings import from_arguments
-from bertkd_fairseq.text.outputs import output_problems
 
 EXAMPLE = "bertkd average --save-dir student --last 5 --output student/average_last5.pt"
 CONFIG = AverageConfig
@@ -22,8 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the average and print what went into it."""
     config = from_arguments(AverageConfig, args)
-    problems = output_problems({"--output": config.output}, force=config.force)
-    raise_all(problems + config.problems())
     paths = average(config)
     print("\n".join(["mean of", *(f"  {path}" for path in paths), f"in {config.output}"]))
     return 0

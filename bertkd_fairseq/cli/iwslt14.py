@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
 from bertkd_fairseq.settings import add_arguments as add_settings
 from bertkd_fairseq.settings import from_arguments
-from bertkd_fairseq.text.iwslt14 import Iwslt14Config, make_iwslt14
+from bertkd_fairseq.text.iwslt14 import Iwslt14Config, format_report, make_iwslt14
 
 EXAMPLE = "bertkd iwslt14 --archive de-en.tgz --destdir text"
 CONFIG = Iwslt14Config
@@ -24,18 +22,3 @@ def run(args: argparse.Namespace) -> int:
     config = from_arguments(Iwslt14Config, args)
     print(format_report(make_iwslt14(config), config.destdir.absolute()))
     return 0
-
-
-def format_report(facts: dict[str, Any], dest: Path) -> str:
-    """Return the lines to print."""
-    dropped = ", ".join(f"{reason} {n:,}" for reason, n in facts["dropped"].items()) or "none"
-    pairs = ", ".join(f"{split} {n:,}" for split, n in facts["pairs"].items())
-    return "\n".join(
-        [
-            f"archive: {facts['archive']}, {facts['bytes']:,} bytes",
-            f"sha256: {facts['sha256']}",
-            f"training pairs read: {facts['read']:,}; dropped: {dropped}",
-            f"pairs: {pairs}",
-            f"text: {dest}",
-        ]
-    )

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare the data-bin and print the report."""
     config = from_arguments(PrepareConfig, args)
     raise_all(json_problems(COMMAND, args.json, config.destdir) + config.problems())
-    report = prepare(config).report
-    write_json(COMMAND, args.json, report)
-    print(format_report(report, config.destdir))
+    prepared = prepare(config)
+    write_json(COMMAND, args.json, prepared.report)
+    print(format_report(prepared, config.destdir))
     return 0

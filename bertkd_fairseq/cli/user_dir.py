@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-import bertkd_fairseq
+from bertkd_fairseq.installed import user_dir
 
 EXAMPLE = 'fairseq-train data-bin --user-dir "$(bertkd user-dir)" --task bert_cmlm ...'
 
@@ -16,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the folder of the package that runs, installed or a checkout."""
-    print(Path(bertkd_fairseq.__file__).resolve().parent)
+    print(user_dir())
     return 0

@@ -14,14 +14,17 @@ from fairseq.logging import metrics
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 
-from bertkd_fairseq.alpha_schedule import CONSTANT, LINEAR, SCHEDULES, AlphaSchedule
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import (
     ALPHAS,
+    CONSTANT,
     GHOST,
+    LINEAR,
     RENORMALIZE,
+    SCHEDULES,
     UNIFORM,
+    AlphaSchedule,
     BertKDLoss,
     bert_kd_loss,
     is_alpha,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.demo.miniature import CHECKPOINT
-from bertkd_fairseq.demo.stages import QUICK, SPLITS, plan
+from bertkd_fairseq.demo.stages import COMPARED, CURVES, DUMPED, QUICK, SCORES, SPLITS, TABLES, plan
 from bertkd_fairseq.errors import ConfigurationError, raise_all
 from bertkd_fairseq.files import holds_something, only_process, place_problems, remove_own, writing
 from bertkd_fairseq.precision import AUTO
@@ -18,6 +18,7 @@ from bertkd_fairseq.topk_store.layout import FILES as STORE_FILES
 
 COMMAND = "bertkd demo"
 RECORD = "stages.json"
+RESULTS = "demo.json"
 
 _CHECKPOINTS = ("checkpoint_best.pt", "checkpoint_last.pt", "checkpoint_[0-9]*_[0-9]*.pt")
 TRAINING_FILES = (*_CHECKPOINTS, *(f"{name}.tmp" for name in _CHECKPOINTS), "generate-test.txt")
@@ -42,15 +43,8 @@ def demo_files() -> list[str]:
         "topk.partial": UNFINISHED_FILES,
         **{name: TRAINING_FILES for name in ("teacher", "plain", "distilled")},
     }
-    results = [
-        "demo.json",
-        "topk.json",
-        "scores.json",
-        "compare.html",
-        "compare.txt",
-        "curves.png",
-        "curves.csv",
-    ]
+    table = Path(CURVES).with_suffix(".csv").name
+    results = [RESULTS, DUMPED, SCORES, COMPARED, TABLES, CURVES, table]
     return [RECORD, *results, *(f"{f}/{name}" for f, names in folders.items() for name in names)]
 
 

@@ -1,6 +1,6 @@
 """What the demo starts from: text of the miniature language pair, and a tiny BERT that knows both languages.
 
-``python -m bertkd_fairseq.demo.miniature --dest DEST`` writes both.
+``python -m bertkd_fairseq.demo.miniature --destdir DIR`` writes both.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def train_tiny_bert(
 
 
 def main() -> None:
-    """Write ``DEST/corpus`` and ``DEST/bert``: ``python -m bertkd_fairseq.demo.miniature --dest DEST``."""
+    """Write ``DIR/corpus`` and ``DIR/bert``: ``python -m bertkd_fairseq.demo.miniature --destdir DIR``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--dest", required=True, type=Path)
+    parser.add_argument("--destdir", required=True, type=Path)
     parser.add_argument("--pairs", default="5000,200,1000", help="in train, valid and test")
     parser.add_argument("--steps", type=int, default=300, help="of masked language modelling")
     parser.add_argument("--vocab-size", type=int, default=600)
@@ -77,11 +77,11 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s | %(levelname)s | %(name)s | %(message)s", level="INFO")
     train, valid, test = (int(count) for count in args.pairs.split(","))
     files = write_corpus(
-        args.dest / "corpus", num_train=train, num_valid=valid, num_test=test, seed=args.seed
+        args.destdir / "corpus", num_train=train, num_valid=valid, num_test=test, seed=args.seed
     )
     train_tiny_bert(
         [files[f"train.{lang}"] for lang in (SOURCE_LANG, TARGET_LANG)],
-        args.dest / "bert",
+        args.destdir / "bert",
         vocab_size=args.vocab_size,
         hidden=args.hidden,
         steps=args.steps,

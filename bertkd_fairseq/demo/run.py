@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertkd_fairseq.analysis.curves.training_log import read_log
 from bertkd_fairseq.demo.estimate import estimated_seconds
-from bertkd_fairseq.demo.folder import COMMAND, make_folder
+from bertkd_fairseq.demo.folder import COMMAND, RESULTS, make_folder
 from bertkd_fairseq.demo.running import Record, run_stage
-from bertkd_fairseq.demo.stages import FULL, QUICK, Stage, log_file, plan
+from bertkd_fairseq.demo.stages import (
+    COMPARED,
+    CURVES,
+    DUMPED,
+    FULL,
+    QUICK,
+    SCORES,
+    TABLES,
+    Stage,
+    log_file,
+    plan,
+)
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.files import only_process
 from bertkd_fairseq.precision import AUTO, CHOICES
@@ -33,7 +44,7 @@ class DemoConfig:
     seed: int = setting("seed of corpus, teacher and students", default=1)
     force: bool = setting("start over if DIR has a demo already", default=False)
     quick: bool = setting(
-        "take under a minute: shows that every stage runs here, far too short to learn",
+        "run every stage in under a minute, to see that it works here; far too short to learn anything",
         default=False,
     )
     precision: str = setting(
@@ -54,30 +65,53 @@ class DemoConfig:
 
 
 @dataclass(frozen=True)
+class TeacherResults:
+    """The best validation of the teacher."""
+
+    masked_accuracy: float
+    ppl: float
+
+
+@dataclass(frozen=True)
 class DemoResults:
-    """What a demo came to; ``content`` is what ``DIR/demo.json`` reports."""
+    """What a demo came to; ``tables`` are those of ``bertkd compare``."""
 
     dest: Path
-    content: dict[str, Any]
+    tables: str
+    seed: int
+    quick: bool
+    precision: str
+    seconds: dict[str, float]  # by stage
+    scores: dict[str, Any]  # the report of `bertkd compare`
+    dump: dict[str, Any]  # the report of `bertkd dump-topk`
+    teacher: TeacherResults
+    curves: str
+    html: str  # the report of `bertkd compare` with plots
+
+    def content(self) -> dict[str, Any]:
+        """Return what ``DIR/demo.json`` holds."""
+        content = asdict(self)
+        del content["dest"], content["tables"]
+        return content
 
     def summary(self) -> str:
-        """Return the tables that the demo ends with."""
-        results = self.content
-        seconds = results["seconds"]
-        lines = [f"{'stage':<19}  seconds", *(f"{n:<19}  {s:7.1f}" for n, s in seconds.items())]
-        lines += [f"{'all':<19}  {sum(seconds.values()):7.1f}", ""]
-        lines += [*(self.dest / "compare.txt").read_text("utf-8").splitlines(), ""]
-        teacher, dump = results["teacher"], results["dump"]
-        lines += [
-            f"teacher on valid: masked accuracy {teacher['masked_accuracy']:.1f}% (the closing token "
-            f"apart), perplexity {teacher['ppl']:.2f}",
-            f"dump: {dump['bytes_per_token']} bytes a token, {dump['tokens']} tokens",
-            f"report with plots: {results['report']}",
-            f"curves: {results['curves']}",
-            f"all numbers: {self.dest / 'demo.json'}",
+        """Return the lines that the demo ends with."""
+        lines = [
+            f"{'stage':<19}  seconds",
+            *(f"{stage:<19}  {seconds:7.1f}" for stage, seconds in self.seconds.items()),
+            f"{'all':<19}  {sum(self.seconds.values()):7.1f}",
+            f"\n{self.tables}\n",
+            f"teacher on valid: masked accuracy {self.teacher.masked_accuracy:.1f}% (the closing token "
+            f"apart), perplexity {self.teacher.ppl:.2f}",
+            f"dump: {self.dump['bytes_per_token']} bytes a token, {self.dump['tokens']} tokens",
+            f"report with plots: {self.html}",
+            f"curves: {self.curves}",
+            f"all numbers: {self.dest / RESULTS}",
         ]
-        if results["quick"]:
-            lines.append("--quick: far too short to learn anything; the scores mean nothing.")
+        if self.quick:
+            lines.append(
+                "A quick demo is far too short to learn anything: the scores mean nothing."
+            )
         return "\n".join(lines)
 
 
@@ -96,14 +130,19 @@ def run_demo(config: DemoConfig, bertkd: Sequence[str]) -> DemoResults:
         precision = _precision(config.precision, record)
         sizes = QUICK if config.quick else FULL
         seconds = _run_all(plan(dest, sizes, config.seed, precision, bertkd), record)
-    content = {
-        "seed": config.seed,
-        "quick": config.quick,
-        "precision": precision,
-        "seconds": seconds,
-        **_results(dest),
-    }
-    return DemoResults(dest, content)
+    return DemoResults(
+        dest=dest,
+        tables=(dest / TABLES).read_text("utf-8").rstrip(),
+        seed=config.seed,
+        quick=config.quick,
+        precision=precision,
+        seconds=seconds,
+        scores=json.loads((dest / SCORES).read_text("utf-8")),
+        dump=json.loads((dest / DUMPED).read_text("utf-8")),
+        teacher=_teacher_results(dest),
+        curves=str(dest / CURVES),
+        html=str(dest / COMPARED),
+    )
 
 
 def _precision(asked: str, record: Record) -> str:
@@ -137,13 +176,7 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
-def _results(dest: Path) -> dict[str, Any]:
+def _teacher_results(dest: Path) -> TeacherResults:
     valid = [point for point in read_log(log_file(dest, "teacher")) if point.split == "valid"]
-    best = min(valid, key=lambda point: point.values["loss"])
-    return {
-        "scores": json.loads((dest / "scores.json").read_text("utf-8")),
-        "dump": json.loads((dest / "topk.json").read_text("utf-8")),
-        "teacher": {key: best.values[key] for key in ("masked_accuracy", "ppl")},
-        "curves": str(dest / "curves.png"),
-        "report": str(dest / "compare.html"),
-    }
+    best = min(valid, key=lambda point: point.values["loss"]).values
+    return TeacherResults(best["masked_accuracy"], best["ppl"])

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from bertkd_fairseq.demo.folder import RECORD, remove_product
-from bertkd_fairseq.demo.stages import PACKAGE, Stage, log_file
+from bertkd_fairseq.demo.stages import Stage, log_file
 from bertkd_fairseq.errors import BertKDError
 from bertkd_fairseq.files import whole_file
+from bertkd_fairseq.installed import user_dir
 from bertkd_fairseq.progress import Progress
 
 _SECONDS_TO_END = 3.0
@@ -119,8 +120,9 @@ def _run_command(stage: Stage, dest: Path, continues: bool) -> int:
     However this ends, no process of the stage is left.
     """
     env = dict(os.environ)
-    if "site-packages" not in PACKAGE.parts:  # a checkout: children must find it from any folder
-        paths = (str(PACKAGE.parent), env.get("PYTHONPATH"))
+    package = user_dir()
+    if "site-packages" not in package.parts:  # a checkout: children must find it from any folder
+        paths = (str(package.parent), env.get("PYTHONPATH"))
         env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     path = log_file(dest, stage.name)
     with path.open("a" if continues else "w", encoding="utf-8") as file:

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import bertkd_fairseq
 from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
+from bertkd_fairseq.installed import user_dir
 
-PACKAGE = Path(bertkd_fairseq.__file__).parent
 SPLITS = ("train", "valid", "test")
+
+# What the stages leave in the demo's folder for a reader.
+DUMPED = "topk.json"
+SCORES, COMPARED, TABLES = "scores.json", "compare.html", "compare.txt"
+CURVES = "curves.png"
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[s
     """
     bert, data_bin, topk = (str(dest / name) for name in ("bert", "data-bin", "topk"))
     counts = f"{sizes.train},{sizes.valid},{sizes.test}"
-    language = [sys.executable, "-m", "bertkd_fairseq.demo.miniature", "--dest", str(dest)]
+    language = [sys.executable, "-m", "bertkd_fairseq.demo.miniature", "--destdir", str(dest)]
     language += ["--pairs", counts, "--steps", str(sizes.bert_steps), "--seed", str(seed)]
     language += ["--precision", precision]
     prepare = [*bertkd, "prepare", "--source-lang", SOURCE_LANG, "--target-lang", TARGET_LANG]
@@ -82,19 +87,19 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[s
         prepare += [f"--{split}", str(dest / "corpus" / split)]
     prepare += ["--tokenizer", bert, "--destdir", data_bin, "--force"]
     dump = [*bertkd, "dump-topk", data_bin, "--path", _best(dest / "teacher"), "--destdir", topk]
-    dump += ["--topk", "8", "--precision", precision, "--json", str(dest / "topk.json")]
+    dump += ["--topk", "8", "--precision", precision, "--json", str(dest / DUMPED)]
     kd = ["bert_kd_label_smoothed_cross_entropy", "--kd-alpha", "0.5", "--kd-temperature", "10"]
     students = {
         "plain": ("the student without a teacher", ["label_smoothed_cross_entropy"]),
         "distilled": ("the same student with the teacher's top 8", [*kd, "--teacher-topk", topk]),
     }
     compare = [*bertkd, "compare", "--data-bin", data_bin, "--resamples", str(sizes.resamples)]
-    curves = [*bertkd, "curves", "--force", "--output", str(dest / "curves.png")]
+    curves = [*bertkd, "curves", "--force", "--output", str(dest / CURVES)]
     for name in students:
         compare += ["--system", f"{name}={dest / name / 'generate-test.txt'}"]
         curves += ["--run", f"{name}={log_file(dest, name)}"]
-    compare += ["--force", "--json", str(dest / "scores.json")]
-    compare += ["--html", str(dest / "compare.html"), "--text", str(dest / "compare.txt")]
+    compare += ["--force", "--json", str(dest / SCORES)]
+    compare += ["--html", str(dest / COMPARED), "--text", str(dest / TABLES)]
     curves += ["--run", f"teacher={log_file(dest, 'teacher')}", "--title", "bertkd demo"]
     return [
         Stage(
@@ -117,8 +122,8 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[s
             [*_train(dest, name, sizes.student_updates, seed, precision), *_student(criterion)],
         ) for name, (purpose, criterion) in students.items()),
         *(_generate(dest, name, sizes.test) for name in students),
-        Stage("compare", "bertkd compare", compare, dest / "scores.json"),
-        Stage("curves", "bertkd curves", curves, dest / "curves.png"),
+        Stage("compare", "bertkd compare", compare, dest / SCORES),
+        Stage("curves", "bertkd curves", curves, dest / CURVES),
     ]  # fmt: skip
 
 
@@ -147,7 +152,7 @@ def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> li
     every = str(max(2, updates // 5))
     return [
         sys.executable, "-m", "fairseq_cli.train", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--save-dir", str(dest / name), "--seed", str(seed),
+        "--user-dir", str(user_dir()), "--save-dir", str(dest / name), "--seed", str(seed),
         "--precision", precision, "--num-workers", "0",
         "--max-update", str(updates), "--log-format", "simple", "--log-interval", "20",
         "--validate-interval", "100000", "--validate-interval-updates", every,
@@ -182,7 +187,7 @@ def _generate(dest: Path, name: str, sentences: int) -> Stage:
     """Translate the test split."""
     argv = [
         sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
-        "--user-dir", str(PACKAGE), "--path", _best(dest / name), "--gen-subset", "test",
+        "--user-dir", str(user_dir()), "--path", _best(dest / name), "--gen-subset", "test",
         "--beam", "5", *_options("generate"), "--max-tokens", "8000", "--num-workers", "0",
         "--log-format", "none",
         "--results-path", str(dest / name),

@@ -19,12 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bertkd_fairseq
+from bertkd_fairseq.installed import OLDEST_TORCH, PYTHONS, user_dir, versions
 from bertkd_fairseq.process import threads
 
 OK, NOTE, BROKEN = "ok", "note", "BROKEN"
-PYTHONS = ((3, 10), (3, 13))  # first and last
-MINIMUM_TORCH = (2, 6)
 TASKS = ("bert_cmlm", "translation_bert_kd")
 FAIRSEQ_DISTRIBUTIONS = ("fairseq", "fairseq-fixed")
 
@@ -45,10 +43,11 @@ def healthy(findings: dict[str, Finding]) -> bool:
 
 def examine() -> dict[str, Finding]:
     """Run every check in turn; one that fails in an unforeseen way is a finding too."""
-    return {name: _examine_one(check) for name, check in CHECKS.items()}
+    return {name: examine_one(check) for name, check in CHECKS.items()}
 
 
-def _examine_one(check: Callable[[], Finding]) -> Finding:
+def examine_one(check: Callable[[], Finding]) -> Finding:
+    """Run one check; if it fails in an unforeseen way, that is the finding."""
     try:
         with _quiet():
             return check()
@@ -80,7 +79,8 @@ def check_python() -> Finding:
     """Python is new enough."""
     seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Finding(BROKEN, seen, "install Python 3.10 to 3.13")
+        first, last = (".".join(map(str, python)) for python in PYTHONS)
+        return Finding(BROKEN, seen, f"install Python {first} to {last}")
     return Finding(OK, seen)
 
 
@@ -89,8 +89,9 @@ def check_torch() -> Finding:
     torch = importlib.import_module("torch")
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     seen = f"{torch.__version__}, {torch.get_num_threads()} threads"
-    if version < MINIMUM_TORCH:
-        return Finding(BROKEN, seen, "pip install 'torch>=2.6'")
+    if version < OLDEST_TORCH:
+        wanted = ".".join(map(str, OLDEST_TORCH))
+        return Finding(BROKEN, seen, f"pip install 'torch>={wanted}'")
     return Finding(OK, seen)
 
 
@@ -140,12 +141,8 @@ def check_cuda() -> Finding:
 
 def check_fairseq() -> Finding:
     """One distribution, and only one, provides the module ``fairseq``; its C++ parts load."""
-    found = {}
-    for name in FAIRSEQ_DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    known = versions(*FAIRSEQ_DISTRIBUTIONS)
+    found = {name: known[name] for name in FAIRSEQ_DISTRIBUTIONS if name in known}
     seen = " and ".join(f"{name} {version}" for name, version in found.items())
     if len(found) > 1:
         return Finding(
@@ -243,20 +240,20 @@ def check_malicious_checkpoint() -> Finding:
 
 def check_plugin() -> Finding:
     """fairseq takes the plugin and knows its tasks."""
-    user_dir = Path(bertkd_fairseq.__file__).resolve().parent
+    here = user_dir()
     importlib.import_module("bertkd_fairseq.tasks")
     registry = importlib.import_module("fairseq.tasks").TASK_REGISTRY
     missing = [task for task in TASKS if task not in registry]
     if missing:
-        return Finding(BROKEN, f"{user_dir} doesn't register {', '.join(missing)}", REINSTALL)
-    return Finding(OK, f"tasks {', '.join(TASKS)} from {user_dir}")
+        return Finding(BROKEN, f"{here} doesn't register {', '.join(missing)}", REINSTALL)
+    return Finding(OK, f"tasks {', '.join(TASKS)} from {here}")
 
 
 def check_user_dir() -> Finding:
     """Where ``--user-dir bertkd_fairseq`` works: anywhere after a plain install beside fairseq."""
     fairseq: Any = importlib.import_module("fairseq")
     beside = Path(fairseq.__file__).resolve().parent.parent / "bertkd_fairseq"
-    here = Path(bertkd_fairseq.__file__).resolve().parent
+    here = user_dir()
     if not beside.is_dir():
         return Finding(
             NOTE,

@@ -113,7 +113,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         name = str(cfg.bert_model)
         bert = _pretrained_bert(name, cfg)
         vocabulary = task.teacher_vocabulary()
-        _check_same_tokenizer(bert, vocabulary, name)
+        check_same_tokenizer(bert, vocabulary, name)
         model = cls(bert, len(symbols), dictionary_hash(symbols))
         model._adopt(vocabulary)
         return model
@@ -260,10 +260,11 @@ def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
     return config
 
 
-def _check_same_tokenizer(
-    bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str
-) -> None:
-    """:raises ConfigurationError: unless the BERT's embeddings are those of the data-bin's tokenizer."""
+def check_same_tokenizer(bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str) -> None:
+    """Compare the BERT's tokenizer with the data-bin's, by content.
+
+    :raises ConfigurationError: unless the BERT's embeddings are those of the data-bin's tokenizer.
+    """
     hint = "Prepare the data-bin with the tokenizer of this BERT, or start from the BERT of that tokenizer."
     theirs = _pretrained_vocabulary(name)
     if theirs is not None and (differ := first_difference(vocabulary, theirs)):

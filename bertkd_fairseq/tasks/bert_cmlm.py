@@ -82,7 +82,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
                 "Correct --source-lang and --target-lang, or leave them out."
             )
         source, target = (
-            cls.load_dictionary(str(data_bin.path / f"dict.{lang}.txt"))
+            cls.load_dictionary(str(data_bin.dictionary(lang)))
             for lang in (cfg.source_lang, cfg.target_lang)
         )
         if source.symbols != target.symbols:

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from bertkd_fairseq.text.lines import Sides
+
+
+class Cleaned(NamedTuple):
+    """Numbers of the pairs that stay and of those that go, and how many go for each reason."""
+
+    kept: list[int]
+    dropped: list[int]
+    reasons: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,12 @@ class CleaningRules:
             return "ratio"
         return None
 
-    def clean(self, tokens: Sequence[Sequence[str]]) -> tuple[list[int], dict[str, int], list[int]]:
-        """Return which pairs stay, how many go for each reason, and which go.
-
-        :param tokens: tokenised source and target, as many lines in each.
-        """
+    def clean(self, tokens: Sides) -> Cleaned:
+        """Return which pairs of tokenised lines stay, which go, and why."""
         reasons = [self.reason_to_drop(*pair) for pair in zip(*tokens, strict=True)]
-        kept = [i for i, reason in enumerate(reasons) if reason is None]
-        dropped = [i for i, reason in enumerate(reasons) if reason is not None]
         counts = Counter(reason for reason in reasons if reason is not None)
-        return kept, dict(sorted(counts.items())), dropped
+        return Cleaned(
+            kept=[i for i, reason in enumerate(reasons) if reason is None],
+            dropped=[i for i, reason in enumerate(reasons) if reason is not None],
+            reasons=dict(sorted(counts.items())),
+        )

@@ -18,16 +18,20 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import FolderKind, hash_file, read_marker
+from bertkd_fairseq.vocabulary import SPECIAL_PIECES
 
 SETTINGS_FILE = "bertkd.json"
+LOG_FILE = "preprocess.log"
+"""The log of ``fairseq-preprocess``, by the name that it gives to it."""
+
 FORMAT = 1
-UNK_INDEX = 3
+UNK_INDEX = list(SPECIAL_PIECES).index("<unk>")
 """The id of ``<unk>`` in every fairseq dictionary."""
 
 TOKENIZER_FILES = (
@@ -39,6 +43,9 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 """All that transformers writes for a fast WordPiece tokenizer."""
+
+TextKind = Literal["references", "tokenized"]
+"""The two forms in which a data-bin keeps the text of valid and test, by the folder's name."""
 
 _AGAIN = "Run `bertkd prepare` again."
 _REQUIRED = ("source_lang", "target_lang", "lowercase")
@@ -138,39 +145,53 @@ class DataBin:
             )
         return file
 
-    def reference(self, split: str, lang: str) -> Path:
-        """Return the file with the raw text of ``split`` in ``lang``."""
-        return self._text("references", split, lang)
-
-    def tokenized(self, split: str, lang: str) -> Path:
-        """Return the file with the Moses-tokenised text of ``split`` in ``lang``."""
-        return self._text("tokenized", split, lang)
-
-    def _text(self, folder: str, split: str, lang: str) -> Path:
-        file = self.path / folder / f"{split}.{lang}"
-        if not file.is_file():
-            have = sorted(f.name for f in file.parent.glob("*")) if file.parent.is_dir() else []
-            raise DataError(
-                f"`{file}` must be a file, but there is none. "
-                f"This data-bin keeps {', '.join(have) or 'nothing'} in {folder}."
-            )
-        return file
+    def dictionary(self, lang: str) -> Path:
+        """Return the path of the dictionary of ``lang``; both languages have the same."""
+        return self.path / f"dict.{lang}.txt"
 
     def prefix(self, split: str, lang: str) -> Path:
         """Return the path of a binarized file of ``split`` in ``lang``, less ``.bin``/``.idx``."""
         return self.path / f"{split}.{self.source_lang}-{self.target_lang}.{lang}"
 
+    def text(self, kind: TextKind, split: str, lang: str) -> Path:
+        """Return the path of the text of ``split`` in ``lang``, whether it is there or not."""
+        return self.path / kind / f"{split}.{lang}"
+
+    def reference(self, split: str, lang: str) -> Path:
+        """Return the file with the raw text of ``split`` in ``lang``.
+
+        :raises DataError: if there is none.
+        """
+        return self._existing(self.text("references", split, lang))
+
+    def tokenized(self, split: str, lang: str) -> Path:
+        """Return the file with the Moses-tokenised text of ``split`` in ``lang``.
+
+        :raises DataError: if there is none.
+        """
+        return self._existing(self.text("tokenized", split, lang))
+
+    def _existing(self, file: Path) -> Path:
+        if not file.is_file():
+            have = sorted(f.name for f in file.parent.glob("*")) if file.parent.is_dir() else []
+            raise DataError(
+                f"`{file}` must be a file, but there is none. "
+                f"This data-bin keeps {', '.join(have) or 'nothing'} in {file.parent.name}."
+            )
+        return file
+
 
 def data_bin_files(source_lang: str, target_lang: str, splits: Iterable[str]) -> list[str]:
     """Return all that ``bertkd prepare`` may write to a data-bin, by relative path."""
-    files = [SETTINGS_FILE, "preprocess.log", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
+    made = DataBin(Path(), {"source_lang": source_lang, "target_lang": target_lang})
+    files = [made.path / SETTINGS_FILE, made.path / LOG_FILE]
+    files += [made.tokenizer_dir / name for name in TOKENIZER_FILES]
     for lang in (source_lang, target_lang):
-        files.append(f"dict.{lang}.txt")
+        files.append(made.dictionary(lang))
         for split in splits:
-            binarized = f"{split}.{source_lang}-{target_lang}.{lang}"
-            files += [f"{binarized}.bin", f"{binarized}.idx"]
-            files += [f"references/{split}.{lang}", f"tokenized/{split}.{lang}"]
-    return files
+            files += [Path(f"{made.prefix(split, lang)}.{end}") for end in ("bin", "idx")]
+            files += [made.text(kind, split, lang) for kind in get_args(TextKind)]
+    return [file.as_posix() for file in files]
 
 
 def _own_files(folder: Path) -> list[str] | None:

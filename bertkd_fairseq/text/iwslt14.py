@@ -24,9 +24,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from bertkd_fairseq import __version__
 from bertkd_fairseq.errors import DataError, raise_all
 from bertkd_fairseq.files import (
     FolderKind,
@@ -36,10 +34,11 @@ from bertkd_fairseq.files import (
     place_problems,
     read_marker,
 )
+from bertkd_fairseq.installed import versions
 from bertkd_fairseq.settings import named, range_problems, setting
-from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.cleaning import Cleaned, CleaningRules
 from bertkd_fairseq.text.download import download
-from bertkd_fairseq.text.lines import decode_lines, write_lines
+from bertkd_fairseq.text.lines import Sides, decode_lines, write_lines
 from bertkd_fairseq.text.moses import tokenize_lines
 from bertkd_fairseq.text.outputs import inside_problems
 
@@ -64,14 +63,12 @@ _SEGMENT = re.compile(r'<seg id="[0-9]*">\s*|\s*</seg>\s*')
 _COUNTED = dict.fromkeys([*range(0x7F, 0x85), *range(0x86, 0xA0)], "¤")
 _UNCOUNTED = dict.fromkeys(range(0x1C, 0x20), "")
 
-Pairs = tuple[list[str], list[str]]
-
 
 @dataclass(frozen=True)
 class Iwslt14:
     """The raw text of each split, and what the data's own training pairs were before cleaning."""
 
-    splits: dict[str, Pairs]
+    splits: dict[str, Sides]
     read: int
     dropped: dict[str, int]
 
@@ -128,36 +125,35 @@ def make_splits(files: Mapping[str, list[str]], *, workers: int = 1) -> Iwslt14:
 
     :raises DataError: if a file has more or fewer sentences in one language than in the other.
     """
-    train: Any = [train_lines(files[f"{_TRAIN}.{lang}"]) for lang in LANGS]
-    tests: Any = [[xml_lines(files[f"{name}.{lang}.xml"]) for lang in LANGS] for name in _TEST]
+    train = Sides(*(train_lines(files[f"{_TRAIN}.{lang}"]) for lang in LANGS))
+    tests = [Sides(*(xml_lines(files[f"{name}.{lang}.xml"]) for lang in LANGS)) for name in _TEST]
     errors = [
         f"`{name}` must have as many sentences in de as in en, "
-        f"but has {len(source):,} and {len(target):,} instead."
-        for name, (source, target) in zip((_TRAIN, *_TEST), (train, *tests), strict=True)
-        if len(source) != len(target)
+        f"but has {len(sides.source):,} and {len(sides.target):,} instead."
+        for name, sides in zip((_TRAIN, *_TEST), (train, *tests), strict=True)
+        if len(sides.source) != len(sides.target)
     ]
     raise_all(errors, DataError)
-    kept, dropped = _clean(train, workers)
-    numbered = list(enumerate(kept, 1))
+    cleaned = _clean(train, workers)
+    numbered = list(enumerate(cleaned.kept, 1))
     valid = [i for number, i in numbered if number % _VALID_EVERY == 0]
     rest = [i for number, i in numbered if number % _VALID_EVERY]
     return Iwslt14(
         splits={
-            "train": ([train[0][i] for i in rest], [train[1][i] for i in rest]),
-            "valid": ([train[0][i] for i in valid], [train[1][i] for i in valid]),
-            "test": (
-                [line for source, _ in tests for line in source],
-                [line for _, target in tests for line in target],
+            "train": Sides(*([side[i] for i in rest] for side in train)),
+            "valid": Sides(*([side[i] for i in valid] for side in train)),
+            "test": Sides(
+                [line for sides in tests for line in sides.source],
+                [line for sides in tests for line in sides.target],
             ),
         },
-        read=len(train[0]),
-        dropped=dropped,
+        read=len(train.source),
+        dropped=cleaned.reasons,
     )
 
 
-def _clean(train: Sequence[list[str]], workers: int) -> tuple[list[int], dict[str, int]]:
-    """Return the numbers of the pairs that stay, and how many go for each reason."""
-    tokens = [
+def _clean(train: Sides, workers: int) -> Cleaned:
+    tokens = (
         tokenize_lines(
             [line.translate(_COUNTED | _UNCOUNTED) for line in side],
             lang,
@@ -165,9 +161,22 @@ def _clean(train: Sequence[list[str]], workers: int) -> tuple[list[int], dict[st
             workers=workers,
         )
         for side, lang in zip(train, LANGS, strict=True)
-    ]
-    kept, dropped, _ = CleaningRules().clean(tokens)
-    return kept, dropped
+    )
+    return CleaningRules().clean(Sides(*tokens))
+
+
+@dataclass(frozen=True)
+class Iwslt14Facts:
+    """What is known of a folder of text: ``iwslt14.json`` in it holds the same by the same names."""
+
+    archive: str
+    bytes: int
+    sha256: str
+    cleaning: CleaningRules
+    read: int
+    dropped: dict[str, int]  # number of pairs by reason
+    pairs: dict[str, int]  # by split
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +212,11 @@ class Iwslt14Config:
         return problems
 
 
-def make_iwslt14(config: Iwslt14Config) -> dict[str, Any]:
+def make_iwslt14(config: Iwslt14Config) -> Iwslt14Facts:
     """Make the text from the archive, which is downloaded if it isn't there; return what is known of both.
+
+    With more than one of ``workers``, a script calls this under ``if __name__ == "__main__":``, because each of them
+    imports the script.
 
     :raises ConfigurationError: with every setting that can't work.
     :raises DataError: if the archive is damaged or another, or gives other numbers of pairs.
@@ -229,7 +241,7 @@ def check_pairs(data: Iwslt14, wanted: Sequence[int], archive: Path) -> None:
         raise DataError(
             f"`{archive}` must give {numbers} pairs of train / valid / test, but gives {seen} "
             "instead. Is it IWSLT14 German-English as released? To use it as it is, give "
-            f"`--pairs {' '.join(map(str, data.pairs))}`."
+            f"`{named(Iwslt14Config, 'pairs')} {' '.join(map(str, data.pairs))}`."
         )
 
 
@@ -242,28 +254,40 @@ def _own_files(folder: Path) -> list[str] | None:
 TEXT = FolderKind("text of IWSLT14", "bertkd iwslt14", _own_files)
 
 
-def write_splits(
-    data: Iwslt14, archive: Path, dest: Path, *, force: bool = False
-) -> dict[str, Any]:
+def write_splits(data: Iwslt14, archive: Path, dest: Path, *, force: bool = False) -> Iwslt14Facts:
     """Write ``dest/<split>.<lang>`` and what is known of them, all or nothing; return the latter.
 
     ``force``: replace such a folder.
 
     :raises OutputError: if ``dest`` can't be written.
     """
-    facts = {
-        "archive": str(archive),
-        "bytes": archive.stat().st_size,
-        "sha256": hash_file(archive),
-        "cleaning": asdict(CleaningRules()),
-        "read": data.read,
-        "dropped": data.dropped,
-        "pairs": dict(zip(SPLITS, data.pairs, strict=True)),
-        "bertkd-fairseq": __version__,
-    }
+    facts = Iwslt14Facts(
+        archive=str(archive),
+        bytes=archive.stat().st_size,
+        sha256=hash_file(archive),
+        cleaning=CleaningRules(),
+        read=data.read,
+        dropped=data.dropped,
+        pairs=dict(zip(SPLITS, data.pairs, strict=True)),
+        versions=versions("sacremoses"),
+    )
     with new_folder(dest, TEXT, force=force) as partial:
         for split, sides in data.splits.items():
             for lang, lines in zip(LANGS, sides, strict=True):
                 write_lines(partial / f"{split}.{lang}", lines)
-        (partial / FACTS_FILE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        (partial / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2) + "\n", "utf-8")
     return facts
+
+
+def format_report(facts: Iwslt14Facts, dest: Path) -> str:
+    """Return the lines that ``bertkd iwslt14`` prints."""
+    dropped = ", ".join(f"{reason} {n:,}" for reason, n in facts.dropped.items()) or "none"
+    pairs = ", ".join(f"{split} {n:,}" for split, n in facts.pairs.items())
+    lines = [
+        f"archive: {facts.archive}, {facts.bytes:,} bytes",
+        f"sha256: {facts.sha256}",
+        f"training pairs read: {facts.read:,}; dropped: {dropped}",
+        f"pairs: {pairs}",
+        f"text: {dest}",
+    ]
+    return "\n".join(lines)

@@ -5,8 +5,16 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 from bertkd_fairseq.errors import DataError
+
+
+class Sides(NamedTuple):
+    """A parallel text: line i of one side is the translation of line i of the other."""
+
+    source: list[str]
+    target: list[str]
 
 
 def read_lines(path: str | Path) -> list[str]:

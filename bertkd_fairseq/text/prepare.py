@@ -13,136 +13,55 @@ import json
 import logging
 import math
 import operator
-import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq import __version__
-from bertkd_fairseq.errors import DataError, must_be, raise_all
-from bertkd_fairseq.files import dest_problems, hash_file, new_folder
-from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.errors import DataError, raise_all
+from bertkd_fairseq.files import hash_file, new_folder
+from bertkd_fairseq.installed import versions
+from bertkd_fairseq.settings import named
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, input_length
-from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.cleaning import Cleaned, CleaningRules
 from bertkd_fairseq.text.data_bin import (
     DATA_BIN,
     FORMAT,
+    LOG_FILE,
     SETTINGS_FILE,
     UNK_INDEX,
     DataBin,
     read_binarized,
 )
-from bertkd_fairseq.text.lines import read_lines, write_lines
+from bertkd_fairseq.text.facts import (
+    DataBinFacts,
+    DictionaryFacts,
+    InputFile,
+    SplitFacts,
+    TokenizerFacts,
+)
+from bertkd_fairseq.text.lines import Sides, read_lines, write_lines
 from bertkd_fairseq.text.moses import tokenize_lines, without_control_characters
-from bertkd_fairseq.text.outputs import inside_problems
+from bertkd_fairseq.text.prepare_config import PrepareConfig as PrepareConfig
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter, load_tokenizer
 
 log = logging.getLogger(__name__)
 
-_RULES = CleaningRules()
-_TEXT = "text, as PREFIX.LANG or PREFIX.LANG.gz"
-_CLEANING = "cleaning of training pairs, in Moses tokens"
-_OUTPUT = "tokenizer and output"
 _LINES_A_WORKER = 10_000
-_PAIR_EXTRA = input_length(1, 1)  # [CLS], and EOS on either side
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """The settings of :func:`prepare`; texts are given by their prefix, ``PREFIX.LANG`` or ``PREFIX.LANG.gz``."""
-
-    source_lang: str = setting("source language code", metavar="LANG", group=_TEXT)
-    target_lang: str = setting("target language code", metavar="LANG", group=_TEXT)
-    train: str = setting("training pairs", metavar="PREFIX", group=_TEXT)
-    valid: str = setting("validation pairs", metavar="PREFIX", group=_TEXT)
-    test: str | None = setting("test pairs", default=None, metavar="PREFIX", group=_TEXT)
-    lowercase: bool = setting("lowercase both languages", default=False, group=_TEXT)
-    keep_punctuation: bool = setting(
-        "leave quotes, dashes and so on as they are, instead of normalising them before tokenising",
-        default=False,
-        group=_TEXT,
-    )
-    min_length: int = setting(
-        "shortest side that is kept", default=_RULES.min_length, at_least=1, group=_CLEANING
-    )
-    max_length: int = setting(
-        "longest side that is kept", default=_RULES.max_length, group=_CLEANING
-    )
-    max_ratio: float = setting(
-        "largest ratio of the longer to the shorter side",
-        default=_RULES.max_ratio,
-        at_least=1,
-        group=_CLEANING,
-    )
-    tokenizer: str = setting(
-        "the teacher's fast WordPiece tokenizer", metavar="PATH_OR_HUB_NAME", group=_OUTPUT
-    )
-    destdir: Path = setting("the new data-bin", metavar="DIR", group=_OUTPUT, old_option="--dest")
-    force: bool = setting("replace a data-bin at --destdir", default=False, group=_OUTPUT)
-    workers: int = setting(
-        "number of processes",
-        default=os.cpu_count() or 1,
-        at_least=1,
-        metavar="N",
-        group=_OUTPUT,
-    )
-
-    @property
-    def langs(self) -> tuple[str, str]:
-        """Source and target language."""
-        return self.source_lang, self.target_lang
-
-    @property
-    def prefixes(self) -> dict[str, str]:
-        """The prefix of each split's text."""
-        named_prefixes = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {split: prefix for split, prefix in named_prefixes.items() if prefix}
-
-    @property
-    def rules(self) -> CleaningRules:
-        """Which training pairs stay."""
-        return CleaningRules(self.min_length, self.max_length, self.max_ratio)
-
-    @property
-    def dest(self) -> Path:
-        """The data-bin's place, wherever the process goes meanwhile."""
-        return self.destdir.absolute()
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with the settings, without reading any text."""
-        problems = []
-        if self.source_lang == self.target_lang:
-            wanted = f"another language than {named(self, 'source_lang')}"
-            problems.append(must_be(named(self, "target_lang"), wanted, "the same"))
-        for name, lang in zip(("source_lang", "target_lang"), self.langs, strict=True):
-            if not lang or set(lang) & set("-./\\ ,:"):
-                # fairseq finds the languages of a data-bin by cutting file names at "." and "-".
-                wanted = "a language code without - . / , : or space"
-                problems.append(must_be(named(self, name), wanted, repr(lang)))
-        problems += range_problems(self)
-        if self.max_length < self.min_length:
-            wanted = f"at least {named(self, 'min_length')}"
-            problems.append(must_be(named(self, "max_length"), wanted, self.max_length))
-        option = named(self, "destdir")
-        problems += dest_problems(self.dest, DATA_BIN, self.force, option)
-        return problems + inside_problems(option, self.destdir)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A new data-bin, and the seconds that each step took."""
+    """A new data-bin, what was found in its text, and the seconds that each step took."""
 
     data_bin: DataBin
+    facts: DataBinFacts
     seconds: dict[str, float]
 
     @property
@@ -151,39 +70,44 @@ class Prepared:
         return {**self.data_bin.settings, "seconds": self.seconds}
 
 
-def prepare(job: PrepareConfig) -> Prepared:
-    """Make the data-bin of ``job``.
+def prepare(config: PrepareConfig) -> Prepared:
+    """Make a data-bin.
+
+    With more than one of ``workers``, a script calls this under ``if __name__ == "__main__":``, because each of them
+    imports the script.
 
     :raises ConfigurationError: for settings that can't work.
     :raises DataError: with every fault of files and tokenizer at once, before anything is computed.
     :raises OutputError: if the disk is full or read-only, or another process has made the data-bin meanwhile.
     """
-    started = time.monotonic()
-    raise_all(job.problems())
-    raw, tokenizer = _read_inputs(job)
-    seconds = {"read": time.monotonic() - started}
-    splits = {}
-    counts: dict[str, Counter[str]] = {lang: Counter() for lang in job.langs}
-    with new_folder(job.dest, DATA_BIN, force=job.force) as partial:
-        tokenizer.save_pretrained(partial / "tokenizer")
-        segmenter = WordPieceSegmenter(partial / "tokenizer")
-        segmented = partial.with_name("segmented")
-        for split in job.prefixes:
-            splits[split] = _prepare_split(
-                job, split, raw.pop(split), segmenter, partial, segmented, counts
-            )
-        seconds["tokenise and segment"] = time.monotonic() - started - sum(seconds.values())
-        _run_fairseq_preprocess(job, segmented, partial)
-        seconds["fairseq-preprocess"] = time.monotonic() - started - sum(seconds.values())
-        dictionary = _verify(job, splits, segmented, partial)
-        counts["joined"] = counts[job.source_lang] + counts[job.target_lang]
-        dictionary["coverage"] = {side: segmenter.coverage(count) for side, count in counts.items()}
-        settings = _settings(job, tokenizer, partial, splits, dictionary)
+    watch = _Stopwatch()
+    raise_all(config.problems())
+    raw, tokenizer = _read_inputs(config)
+    watch.end_of("read")
+    with new_folder(config.dest, DATA_BIN, force=config.force) as folder:
+        making = _Making(config, tokenizer, folder)
+        splits = {split: making.add(split, raw.pop(split)) for split in config.prefixes}
+        watch.end_of("tokenise and segment")
+        making.binarize()
+        watch.end_of("fairseq-preprocess")
+        facts = making.check(splits, _tokenizer_facts(config, tokenizer, making.made))
+        settings = asdict(facts)
         text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-        (partial / SETTINGS_FILE).write_text(text, encoding="utf-8")
-    seconds["verify and write"] = time.monotonic() - started - sum(seconds.values())
-    rounded = {step: round(s, 1) for step, s in seconds.items()}
-    return Prepared(DataBin(job.dest, settings), rounded)
+        (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    watch.end_of("verify and write")
+    return Prepared(DataBin(config.dest, settings), facts, watch.seconds)
+
+
+class _Stopwatch:
+    """The seconds of steps that follow each other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begin = time.monotonic()
+
+    def end_of(self, step: str) -> None:
+        now = time.monotonic()
+        self.seconds[step], self._begin = round(now - self._begin, 1), now
 
 
 def _input_file(prefix: str, lang: str) -> Path:
@@ -193,179 +117,197 @@ def _input_file(prefix: str, lang: str) -> Path:
     return plain if plain.is_file() else packed
 
 
-def _read_inputs(job: PrepareConfig) -> tuple[dict[str, list[list[str]]], Any]:
-    """Return the raw lines ``[source, target]`` of each split and the tokenizer."""
-    errors, raw = [], {}
-    for split, prefix in job.prefixes.items():
-        sides: list[list[str]] = []
-        for lang in job.langs:
-            try:
-                sides.append(read_lines(_input_file(prefix, lang)))
-                if not sides[-1]:
-                    errors.append(f"`{_input_file(prefix, lang)}` must hold text, but is empty.")
-            except DataError as error:
-                errors.append(str(error))
-        if len(sides) == 2 and len(sides[0]) != len(sides[1]):
-            (source, target), (first, second) = job.langs, map(len, sides)
-            errors.append(
-                f"`{prefix}` must have as many lines in {source} as in {target}, "
-                f"but has {first} and {second} instead. Pairs are matched by line number."
-            )
-        raw[split] = sides
+def _read_inputs(config: PrepareConfig) -> tuple[dict[str, Sides], Any]:
+    """Return the raw lines of each split and the tokenizer."""
+    problems: list[str] = []
+    raw = {split: _read_sides(config, split, problems) for split in config.prefixes}
     tokenizer = None
     try:
-        tokenizer = load_tokenizer(job.tokenizer, named(job, "tokenizer"))
+        tokenizer = load_tokenizer(config.tokenizer, named(config, "tokenizer"))
     except DataError as error:
-        errors.append(str(error))
-    raise_all(errors, DataError)
+        problems.append(str(error))
+    raise_all(problems, DataError)
     return raw, tokenizer
 
 
-def _prepare_split(
-    job: PrepareConfig,
-    split: str,
-    raw: list[list[str]],
-    segmenter: WordPieceSegmenter,
-    partial: Path,
-    segmented: Path,
-    counts: dict[str, Counter[str]],
-) -> dict[str, Any]:
-    """Write the text files of one split, add to ``counts`` (train) and return its facts."""
-    log.info("%s: %d pairs", split, len(raw[0]))
-    text = [[without_control_characters(line) for line in side] for side in raw]
-    changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
-    how = {"lowercase": job.lowercase, "normalize": not job.keep_punctuation}
-    tokens = [
-        tokenize_lines(side, lang, **how, workers=job.workers)
-        for side, lang in zip(text, job.langs, strict=True)
-    ]
-    kept, dropped = _clean(job, split, tokens)
-    lengths = np.zeros(len(kept), np.int64)  # symbols of both sides, (pairs,)
-    symbols = {}
-    for lang, side, tokenized in zip(job.langs, text, tokens, strict=True):
-        lines = segmenter.segment_lines([tokenized[i] for i in kept])
-        write_lines(segmented / f"{split}.{lang}", lines)
-        sizes = np.fromiter((line.count(" ") + 1 for line in lines), np.int64, len(lines))
-        lengths, symbols[lang] = lengths + sizes, int(sizes.sum())
-        if split == "train":
-            for line in lines:
-                counts[lang].update(line.split())
-        else:
-            write_lines(partial / "references" / f"{split}.{lang}", [side[i] for i in kept])
-            write_lines(partial / "tokenized" / f"{split}.{lang}", [tokenized[i] for i in kept])
-    return {
-        "read": len(text[0]),
-        "kept": len(kept),
-        "dropped": dropped,
-        "lines_with_control_characters": dict(zip(job.langs, changed, strict=True)),
-        "symbols": symbols,
-        "longest_pair": int(lengths.max()) + _PAIR_EXTRA,
-        "pairs_over_512": int((lengths + _PAIR_EXTRA > MAX_POSITIONS).sum()),
-    }
-
-
-def _clean(
-    job: PrepareConfig, split: str, tokens: list[list[str]]
-) -> tuple[list[int], dict[str, int]]:
-    """Return the numbers of the pairs that stay, and how many go for each reason."""
-    # Valid and test keep every pair that has two sides, whatever its length.
-    rules = job.rules if split == "train" else CleaningRules(1, sys.maxsize, math.inf)
-    kept, dropped, lines = rules.clean(tokens)
-    if not kept:
-        raise DataError(
-            f"`{named(job, split)}` must hold a pair to keep, but all {len(lines)} were dropped: "
-            + ", ".join(f"{reason} {n}" for reason, n in dropped.items())
-            + "."
+def _read_sides(config: PrepareConfig, split: str, problems: list[str]) -> Sides:
+    """Return the raw lines of one split, and add to ``problems`` what is wrong with them."""
+    prefix, read = config.prefixes[split], []
+    for lang in config.langs:
+        try:
+            read.append(read_lines(_input_file(prefix, lang)))
+            if not read[-1]:
+                problems.append(f"`{_input_file(prefix, lang)}` must hold text, but is empty.")
+        except DataError as error:
+            problems.append(str(error))
+    if len(read) < len(config.langs):
+        return Sides([], [])
+    sides = Sides(*read)
+    if len(sides.source) != len(sides.target):
+        problems.append(
+            f"`{prefix}` must have as many lines in {config.source_lang} as in {config.target_lang}, "
+            f"but has {len(sides.source)} and {len(sides.target)} instead. Pairs are matched by line number."
         )
-    if dropped and split != "train":
-        numbers = [str(i + 1) for i in lines]
-        log.warning(
-            "%s: %d pairs with an empty side dropped, from the references as well: line %s",
-            *(split, len(numbers), ", ".join(numbers[:10]) + ", ..." * (len(numbers) > 10)),
-        )
-    return kept, dropped
+    return sides
 
 
-def _run_fairseq_preprocess(job: PrepareConfig, segmented: Path, partial: Path) -> None:
-    """Binarize with ``fairseq-preprocess``, whose log stays in the data-bin."""
-    # A worker takes half a second to start, for which it has to have something to do.
-    lines = sum(1 for _ in (segmented / f"train.{job.source_lang}").open("rb"))
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
-    command += ["--source-lang", job.source_lang, "--target-lang", job.target_lang]
-    command += ["--thresholdsrc", "0", "--thresholdtgt", "0"]
-    command += ["--workers", str(max(1, min(job.workers, lines // _LINES_A_WORKER)))]
-    for split in job.prefixes:
-        command += [f"--{split}pref", str(segmented / split)]
-    command += ["--destdir", str(partial)]
-    log.info("fairseq-preprocess; its log will be %s", job.dest / "preprocess.log")
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().split("\n")[-20:])
-        raise DataError(
-            f"fairseq-preprocess must end with exit code 0, but ended with {done.returncode}. "
-            f"Run `bertkd doctor`. Its last lines:\n{tail}"
+class _Making:
+    """A data-bin in the making, in a folder that gets its name at the end."""
+
+    def __init__(self, config: PrepareConfig, tokenizer: Any, folder: Path) -> None:
+        self.config = config
+        langs = {"source_lang": config.source_lang, "target_lang": config.target_lang}
+        self.made = DataBin(folder, langs)
+        tokenizer.save_pretrained(self.made.tokenizer_dir)
+        self.segmenter = WordPieceSegmenter(self.made.tokenizer_dir)
+        self.segmented = folder.with_name("segmented")
+        self.counts: dict[str, Counter[str]] = {lang: Counter() for lang in config.langs}
+
+    def add(self, split: str, raw: Sides) -> SplitFacts:
+        """Write the text files of one split, and count the symbols of train."""
+        config = self.config
+        log.info("%s: %d pairs", split, len(raw.source))
+        text = Sides(*([without_control_characters(line) for line in side] for side in raw))
+        changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
+        tokens = Sides(*map(self._tokenize, text, config.langs))
+        cleaned = self._clean(split, tokens)
+        sizes = {}  # symbols of each kept pair, by language: (pairs,)
+        for lang, side, tokenized in zip(config.langs, text, tokens, strict=True):
+            kept = [tokenized[i] for i in cleaned.kept]
+            lines = self.segmenter.segment_lines(kept)
+            write_lines(self.segmented / f"{split}.{lang}", lines)
+            sizes[lang] = _symbols_of(lines)
+            if split == "train":
+                for line in lines:
+                    self.counts[lang].update(line.split())
+            else:
+                write_lines(
+                    self.made.text("references", split, lang), [side[i] for i in cleaned.kept]
+                )
+                write_lines(self.made.text("tokenized", split, lang), kept)
+        source, target = (sizes[lang] + 1 for lang in config.langs)  # with EOS
+        positions = input_length(source, target)
+        return SplitFacts(
+            read=len(raw.source),
+            kept=len(cleaned.kept),
+            dropped=cleaned.reasons,
+            lines_with_control_characters=dict(zip(config.langs, changed, strict=True)),
+            symbols={lang: int(sizes[lang].sum()) for lang in config.langs},
+            longest_pair=int(positions.max()),
+            pairs_over_512=int((positions > MAX_POSITIONS).sum()),
         )
 
+    def _tokenize(self, lines: list[str], lang: str) -> list[str]:
+        how = {"lowercase": self.config.lowercase, "normalize": not self.config.keep_punctuation}
+        return tokenize_lines(lines, lang, **how, workers=self.config.workers)
 
-def _verify(
-    job: PrepareConfig, splits: Mapping[str, Any], segmented: Path, partial: Path
-) -> dict[str, Any]:
-    """Check each sentence's length against the text, count ``<unk>``; return dictionary facts."""
-    made = DataBin(partial, {"source_lang": job.source_lang, "target_lang": job.target_lang})
-    errors = []
-    for split in job.prefixes:
-        splits[split]["unk"] = {}
-        for lang in job.langs:
-            lines = read_lines(segmented / f"{split}.{lang}")
-            wanted = np.fromiter((line.count(" ") + 2 for line in lines), np.int64, len(lines))
-            sizes, ids = read_binarized(made.prefix(split, lang))
-            if not np.array_equal(sizes, wanted):
-                errors.append(f"{split}.{lang} must hold its text's sentences, but doesn't.")
-            unk = splits[split]["unk"][lang] = int((ids == UNK_INDEX).sum())
-            if split == "train" and unk:
-                errors.append(f"train.{lang} must be free of <unk>, but holds {unk}.")
-    texts = [(partial / f"dict.{lang}.txt").read_bytes() for lang in job.langs]
-    if texts[0] != texts[1]:
-        errors.append("both dictionaries must be the same file, but differ.")
-    raise_all([f"fairseq-preprocess: {error}" for error in errors], DataError)
-    return {"size": texts[0].count(b"\n") + UNK_INDEX + 1}
+    def _clean(self, split: str, tokens: Sides) -> Cleaned:
+        """Return which pairs stay: of valid and test all that have two sides, whatever their length.
+
+        :raises DataError: if none does.
+        """
+        rules = self.config.rules if split == "train" else CleaningRules(1, sys.maxsize, math.inf)
+        cleaned = rules.clean(tokens)
+        if not cleaned.kept:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in cleaned.reasons.items())
+            raise DataError(
+                f"`{named(self.config, split)}` must hold a pair to keep, "
+                f"but all {len(cleaned.dropped)} were dropped: {reasons}."
+            )
+        if cleaned.dropped and split != "train":
+            numbers = [str(i + 1) for i in cleaned.dropped]
+            log.warning(
+                "%s: %d pairs with an empty side dropped, from the references as well: line %s",
+                *(split, len(numbers), ", ".join(numbers[:10]) + ", ..." * (len(numbers) > 10)),
+            )
+        return cleaned
+
+    def binarize(self) -> None:
+        """Run ``fairseq-preprocess``, whose log stays in the data-bin.
+
+        :raises DataError: if it fails.
+        """
+        config = self.config
+        # A worker takes half a second to start, for which it has to have something to do.
+        lines = sum(1 for _ in (self.segmented / f"train.{config.source_lang}").open("rb"))
+        command = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary"]
+        command += ["--source-lang", config.source_lang, "--target-lang", config.target_lang]
+        command += ["--thresholdsrc", "0", "--thresholdtgt", "0"]
+        command += ["--workers", str(max(1, min(config.workers, lines // _LINES_A_WORKER)))]
+        for split in config.prefixes:
+            command += [f"--{split}pref", str(self.segmented / split)]
+        command += ["--destdir", str(self.made.path)]
+        log.info("fairseq-preprocess; its log will be %s", config.dest / LOG_FILE)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            tail = "\n".join(done.stdout.strip().split("\n")[-20:])
+            raise DataError(
+                f"fairseq-preprocess must end with exit code 0, but ended with {done.returncode}. "
+                f"Run `bertkd doctor`. Its last lines:\n{tail}"
+            )
+
+    def check(self, splits: dict[str, SplitFacts], tokenizer: TokenizerFacts) -> DataBinFacts:
+        """Compare what was binarized with the text, and return all facts of the data-bin.
+
+        :raises DataError: if ``fairseq-preprocess`` made something else of the text.
+        """
+        config = self.config
+        problems: list[str] = []
+        for split, facts in splits.items():
+            unk = {lang: self._count_unk(split, lang, problems) for lang in config.langs}
+            splits[split] = replace(facts, unk=unk)
+        source, target = (self.made.dictionary(lang).read_bytes() for lang in config.langs)
+        if source != target:
+            problems.append("both dictionaries must be the same file, but differ.")
+        raise_all([f"fairseq-preprocess: {problem}" for problem in problems], DataError)
+        joined = self.counts[config.source_lang] + self.counts[config.target_lang]
+        counts = {**self.counts, "joined": joined}
+        return DataBinFacts(
+            format=FORMAT,
+            source_lang=config.source_lang,
+            target_lang=config.target_lang,
+            lowercase=config.lowercase,
+            normalize_punctuation=not config.keep_punctuation,
+            cleaning=config.rules,
+            tokenizer=tokenizer,
+            inputs=_hashed_inputs(config),
+            splits=splits,
+            dictionary=DictionaryFacts(
+                size=source.count(b"\n") + UNK_INDEX + 1,
+                coverage={side: self.segmenter.coverage(n) for side, n in counts.items()},
+            ),
+            versions=versions(*_PACKAGES),
+        )
+
+    def _count_unk(self, split: str, lang: str, problems: list[str]) -> int:
+        """Return the number of ``<unk>`` in a binarized file, and add to ``problems`` what is wrong with it."""
+        wanted = _symbols_of(read_lines(self.segmented / f"{split}.{lang}")) + 1  # EOS
+        sizes, ids = read_binarized(self.made.prefix(split, lang))
+        if not np.array_equal(sizes, wanted):
+            problems.append(f"{split}.{lang} must hold its text's sentences, but doesn't.")
+        unk = int((ids == UNK_INDEX).sum())
+        if split == "train" and unk:
+            problems.append(f"train.{lang} must be free of <unk>, but holds {unk}.")
+        return unk
 
 
-def _settings(
-    job: PrepareConfig, tokenizer: Any, partial: Path, splits: Any, dictionary: dict[str, Any]
-) -> dict[str, Any]:
+def _symbols_of(lines: list[str]) -> np.ndarray:
+    """Return the number of symbols in each line: (lines,) int64."""
+    return np.fromiter((line.count(" ") + 1 for line in lines), np.int64, len(lines))
+
+
+def _tokenizer_facts(config: PrepareConfig, tokenizer: Any, made: DataBin) -> TokenizerFacts:
     normalizer = tokenizer.backend_tokenizer.normalizer
     probe = normalizer.normalize_str("Aé") if normalizer is not None else "Aé"
-    inputs = []
-    for prefix in job.prefixes.values():
-        for lang in job.langs:
-            file = _input_file(prefix, lang)
-            inputs.append({"file": str(file), "sha256": hash_file(file)})
-    return {
-        "format": FORMAT,
-        "source_lang": job.source_lang,
-        "target_lang": job.target_lang,
-        "lowercase": job.lowercase,
-        "normalize_punctuation": not job.keep_punctuation,
-        "cleaning": asdict(job.rules),
-        "tokenizer": {
-            "name": job.tokenizer,
-            "sha256": hash_file(partial / "tokenizer" / "tokenizer.json"),
-            "lowercases": "A" not in probe,
-            "strips_accents": "é" not in probe,
-        },
-        "inputs": inputs,
-        "splits": splits,
-        "dictionary": dictionary,
-        "versions": {"bertkd-fairseq": __version__, **_versions()},
-    }
+    return TokenizerFacts(
+        name=config.tokenizer,
+        sha256=hash_file(made.tokenizer_dir / "tokenizer.json"),
+        lowercases="A" not in probe,
+        strips_accents="é" not in probe,
+    )
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _hashed_inputs(config: PrepareConfig) -> list[InputFile]:
+    prefixes = config.prefixes.values()
+    files = [_input_file(prefix, lang) for prefix in prefixes for lang in config.langs]
+    return [InputFile(str(file), hash_file(file)) for file in files]

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from bertkd_fairseq.teacher_input import MAX_POSITIONS
+from bertkd_fairseq.text.facts import Coverage, SplitFacts, TokenizerFacts
+from bertkd_fairseq.text.prepare import Prepared
 
 
-def format_report(report: dict[str, Any], dest: Path) -> str:
-    """Return what :func:`bertkd_fairseq.text.prepare.prepare` found, as the lines to print."""
-    source, target = langs = report["source_lang"], report["target_lang"]
+def format_report(prepared: Prepared, destdir: Path) -> str:
+    """Return what was found in the text, as the lines to print; ``destdir`` as the user wrote it."""
+    facts = prepared.facts
+    source, target = facts.langs
     lines = [f"{'split':<6}{'read':>10}{'kept':>10}{source:>12}{target:>12}  dropped"]
     notes = []
-    for split, counts in report["splits"].items():
-        symbols = "".join(f"{counts['symbols'][lang]:>12,}" for lang in langs)
-        dropped = ", ".join(f"{reason} {n:,}" for reason, n in counts["dropped"].items()) or "none"
-        lines.append(f"{split:<6}{counts['read']:>10,}{counts['kept']:>10,}{symbols}  {dropped}")
-        control = sum(counts["lines_with_control_characters"].values())
-        if control:
-            notes.append(f"{split}: {control:,} lines with tabs or control characters cleaned")
-        if counts["pairs_over_512"]:
-            notes.append(
-                f"{split}: {counts['pairs_over_512']:,} pairs over BERT's 512 positions, "
-                f"the longest {counts['longest_pair']:,}"
-            )
-        if sum(counts["unk"].values()):
-            unk = ", ".join(f"{lang} {counts['unk'][lang]:,}" for lang in langs)
-            notes.append(f"{split}: symbols not in the dictionary (<unk>): {unk}")
-    lines += [f"dictionary: {report['dictionary']['size']:,} symbols, joined"]
-    for side, counts in report["dictionary"]["coverage"].items():
-        lines.append(f"  {side}: {_coverage(counts)}")
-    tokenizer = report["tokenizer"]
-    if tokenizer["lowercases"] or tokenizer["strips_accents"]:
-        habits = {"lowercases": "lowercases", "strips_accents": "strips accents"}
-        what = " and ".join(text for key, text in habits.items() if tokenizer[key])
-        notes.append(f"the tokenizer {what}; symbols keep the characters of the text all the same")
-    seconds = ", ".join(f"{step} {value:.1f}" for step, value in report["seconds"].items())
-    return "\n".join([*lines, *notes, f"seconds: {seconds}", f"data-bin: {dest}"])
+    for name, split in facts.splits.items():
+        symbols = "".join(f"{split.symbols[lang]:>12,}" for lang in facts.langs)
+        dropped = ", ".join(f"{reason} {n:,}" for reason, n in split.dropped.items()) or "none"
+        lines.append(f"{name:<6}{split.read:>10,}{split.kept:>10,}{symbols}  {dropped}")
+        notes += [f"{name}: {note}" for note in _notes_on(split)]
+    lines += [f"dictionary: {facts.dictionary.size:,} symbols, joined"]
+    lines += [f"  {side}: {_covered(found)}" for side, found in facts.dictionary.coverage.items()]
+    if habits := _habits(facts.tokenizer):
+        notes.append(
+            f"the tokenizer {habits}; symbols keep the characters of the text all the same"
+        )
+    seconds = ", ".join(f"{step} {value:.1f}" for step, value in prepared.seconds.items())
+    return "\n".join([*lines, *notes, f"seconds: {seconds}", f"data-bin: {destdir}"])
 
 
-def _coverage(counts: dict[str, int]) -> str:
-    share = 100 * counts["unknown_tokens"] / max(1, counts["tokens"])
+def _notes_on(split: SplitFacts) -> list[str]:
+    notes = []
+    if control := sum(split.lines_with_control_characters.values()):
+        notes.append(f"{control:,} lines with tabs or control characters cleaned")
+    if split.pairs_over_512:
+        notes.append(
+            f"{split.pairs_over_512:,} pairs over BERT's {MAX_POSITIONS} positions, "
+            f"the longest {split.longest_pair:,}"
+        )
+    if sum(split.unk.values()):
+        unk = ", ".join(f"{lang} {n:,}" for lang, n in split.unk.items())
+        notes.append(f"symbols not in the dictionary (<unk>): {unk}")
+    return notes
+
+
+def _habits(tokenizer: TokenizerFacts) -> str:
+    habits = {"lowercases": tokenizer.lowercases, "strips accents": tokenizer.strips_accents}
+    return " and ".join(habit for habit, is_so in habits.items() if is_so)
+
+
+def _covered(found: Coverage) -> str:
+    share = 100 * found.unknown_tokens / max(1, found.tokens)
     return (
-        f"{counts['types']:,} types; the tokenizer has no piece for {counts['unknown_types']:,} "
-        f"({share:.3f}% of the running symbols); {counts['shared_types']:,} share a piece"
+        f"{found.types:,} different symbols; the tokenizer has no piece for {found.unknown_types:,} "
+        f"({share:.3f}% of the running symbols); {found.shared_types:,} share a piece"
     )

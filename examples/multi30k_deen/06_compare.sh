@@ -35,5 +35,6 @@ stage curves bertkd curves --force --output "$WORK/curves.png" --run plain="$WOR
     --run distilled="$WORK/logs/distilled.log" --run teacher="$WORK/logs/teacher.log"
 for table in "${tables[@]}"; do
     printf '\n%s\n' "${table#* }"
-    cat "$WORK/compare${table%% *}.txt"
+    # The sentences that differ most come before the tables.
+    sed -n '/^system /,$p' "$WORK/compare${table%% *}.txt"
 done

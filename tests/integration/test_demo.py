@@ -13,6 +13,7 @@ from subprocess import PIPE
 import pytest
 
 from bertkd_fairseq.demo.folder import demo_files
+from bertkd_fairseq.demo.run import DemoConfig, run_demo
 from bertkd_fairseq.files import first_foreign
 from tests.conftest import BERTKD, command_environment, run_command
 
@@ -76,6 +77,15 @@ def test_second_run_does_nothing_again(folder: Path) -> None:
     done = run_command(DEMO, cwd=folder)
     assert done.stdout == (folder / "stdout").read_text()
     assert before == {path: os.stat(path).st_mtime_ns for path in before}
+
+
+def test_a_notebook_has_the_results_by_name(folder: Path) -> None:
+    """Every stage is done: the same call only reads."""
+    results = run_demo(DemoConfig(destdir=folder / "demo", quick=True), BERTKD)
+    report = json.loads((folder / "demo" / "demo.json").read_text("utf-8"))
+    assert {**report, **results.content()} == report
+    assert results.teacher.ppl > 1 and results.scores["baseline"] == "plain"
+    assert results.summary() + "\n" == (folder / "stdout").read_text("utf-8")
 
 
 def test_failing_stage_shows_the_end_of_its_log(folder: Path) -> None:

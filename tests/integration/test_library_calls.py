@@ -15,6 +15,7 @@ from bertkd_fairseq.doctor.checks import examine, healthy
 from bertkd_fairseq.dump.config import DumpConfig
 from bertkd_fairseq.dump.run import dump_topk, estimate_dump
 from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.iwslt14 import Iwslt14Config, make_iwslt14
 from bertkd_fairseq.text.prepare import PrepareConfig, prepare
 from tests.conftest import CHECKOUT
@@ -37,6 +38,8 @@ def test_prepare(tmp_path: Path, miniature_corpus: Path, tiny_bert: Path) -> Non
     assert prepared.data_bin.path == tmp_path / "data-bin"
     assert prepared.data_bin.settings["splits"]["train"]["kept"] == 600
     assert prepared.report["seconds"] == prepared.seconds
+    assert (prepared.facts.splits["valid"].kept, prepared.facts.langs) == (60, ("src", "tgt"))
+    assert prepared.data_bin.settings == DataBin.open(tmp_path / "data-bin").settings
 
 
 def test_dump_and_inspect(tmp_path: Path, data_bin: Path, teacher: Path) -> None:
@@ -86,13 +89,15 @@ def test_average(tmp_path: Path) -> None:
         torch.save({"model": {"w": torch.full((2,), float(value))}}, file)
     assert average(AverageConfig(inputs=files, output=tmp_path / "mean.pt")) == files
     assert torch.load(tmp_path / "mean.pt")["model"]["w"].tolist() == [0.5, 0.5]
+    with pytest.raises(ConfigurationError, match="exists already"):
+        average(AverageConfig(inputs=files, output=tmp_path / "mean.pt"))
 
 
 def test_iwslt14(tmp_path: Path) -> None:
     archive = tmp_path / "de-en.tgz"
     pairs = write_archive(archive, num_train=100, num_test=20)
     facts = make_iwslt14(Iwslt14Config(archive=archive, destdir=tmp_path / "text", pairs=pairs))
-    assert tuple(facts["pairs"].values()) == pairs
+    assert tuple(facts.pairs.values()) == pairs
 
 
 def test_doctor() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from bertkd_fairseq.installed import OLDEST_TORCH, PYTHONS
 from tests.conftest import CHECKOUT, run_command
 from tests.integration.test_user_dir import run_clean
 
@@ -47,6 +48,10 @@ def test_pythons_are_the_same_everywhere(egg_info: Path) -> None:
     span = re.search(r"^Requires-Python: >=3\.(\d+),<3\.(\d+)$", metadata, re.MULTILINE)
     assert span
     oldest, newest = int(span[1]), int(span[2]) - 1
+    assert ((3, oldest), (3, newest)) == PYTHONS
+    torch = ".".join(map(str, OLDEST_TORCH))
+    requires = (egg_info / "requires.txt").read_text("utf-8")
+    assert re.search(rf"^torch>={re.escape(torch)}$", requires, re.MULTILINE)
     minors = re.findall(r"^Classifier: .* :: 3\.(\d+)$", metadata, re.MULTILINE)
     assert [int(minor) for minor in minors] == list(range(oldest, newest + 1))
     for name in ("Makefile", "README.md"):

@@ -115,7 +115,7 @@ def test_table_is_the_last_attempts(work: tuple) -> None:
     said = _run("06_compare.sh", cwd=folder, env=env).stdout
     assert (folder / "logs" / "compare.log").read_text("utf-8").count("\nsystem ") == 2
     assert said.count("\nsystem ") == 1
-    assert "\ncheckpoint_best.pt, beam 5 (scores.json)\n" in said
+    assert "\ncheckpoint_best.pt, beam 5 (scores.json)\nsystem " in said
 
 
 def test_missing_hypothesis_fails_the_recipe(work: tuple) -> None:

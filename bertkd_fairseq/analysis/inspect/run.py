@@ -155,7 +155,7 @@ def open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     check_split(path, split, langs)
     sides: list[Any] = []
     for lang in langs:
-        sides += [lang, Dictionary.load(f"{path}/dict.{lang}.txt")]
+        sides += [lang, Dictionary.load(str(data_bin.dictionary(lang)))]
     how = {"combine": False, "dataset_impl": None, "upsample_primary": 1, "left_pad_source": True}
     how |= {"left_pad_target": False, "max_source_positions": None, "max_target_positions": None}
     pairs = load_langpair_dataset(path, split, *sides, **how)

@@ -23,16 +23,19 @@ from typing import Any
 from bertkd_fairseq.compat import hide_broken_torchaudio
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.hub import announce, loading_problem, name_problems
-from bertkd_fairseq.vocabulary import check_special_pieces
+from bertkd_fairseq.text.facts import Coverage
+from bertkd_fairseq.vocabulary import PADDING_SYMBOL_PREFIX, SPECIAL_PIECES, check_special_pieces
 
 CONTINUATION = "##"
 JOINER = "\uffed"
 MARKS = (CONTINUATION, JOINER)
 
-# What fairseq's Dictionary gives a meaning of its own: specials and padding to a multiple of 8.
 _EITHER_FILE = ("tokenizer.json", "vocab.txt")
 
-_RESERVED = re.compile(r"<s>|<pad>|</s>|<unk>|madeupword[0-9]+")
+# What fairseq's Dictionary gives a meaning of its own: specials and padding to a multiple of 8.
+_RESERVED = re.compile(
+    "|".join([*map(re.escape, SPECIAL_PIECES), f"{PADDING_SYMBOL_PREFIX}[0-9]+"])
+)
 
 
 def undo_segmentation(line: str) -> str:
@@ -116,25 +119,20 @@ class WordPieceSegmenter:
         pieces = self.pieces(symbols)
         return [s for s, piece in zip(symbols, pieces, strict=True) if piece == self.unk_piece]
 
-    def coverage(self, counts: Counter[str]) -> dict[str, int]:
-        """Return how the symbols counted in ``counts`` fall on pieces.
-
-        ``types`` and ``tokens`` counted; ``unknown_types`` and ``unknown_tokens`` of them have no
-        piece; ``shared_types`` share their piece with another symbol (a cased text and an uncased
-        tokenizer: ``Haus`` and ``haus``).
-        """
+    def coverage(self, counts: Counter[str]) -> Coverage:
+        """Return how the symbols counted in ``counts`` fall on pieces."""
         by_piece: dict[str, list[str]] = defaultdict(list)
         symbols = list(counts)
         for symbol, piece in zip(symbols, self.pieces(symbols), strict=True):
             by_piece[piece].append(symbol)
         unknown = by_piece.pop(self.unk_piece, [])
-        return {
-            "types": len(symbols),
-            "tokens": sum(counts.values()),
-            "unknown_types": len(unknown),
-            "unknown_tokens": sum(counts[symbol] for symbol in unknown),
-            "shared_types": sum(len(group) for group in by_piece.values() if len(group) > 1),
-        }
+        return Coverage(
+            types=len(symbols),
+            tokens=sum(counts.values()),
+            unknown_types=len(unknown),
+            unknown_tokens=sum(counts[symbol] for symbol in unknown),
+            shared_types=sum(len(group) for group in by_piece.values() if len(group) > 1),
+        )
 
 
 def load_bare_tokenizer(tokenizer_dir: str | Path) -> Any:

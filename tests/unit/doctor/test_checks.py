@@ -281,5 +281,5 @@ def test_the_report_ends_with_the_exports(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_is_required_is_not_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert doctor._examine_one(doctor.check_text_tools).status == BROKEN
+    assert doctor.examine_one(doctor.check_text_tools).status == BROKEN
     assert "matplotlib" not in doctor.check_optional().seen

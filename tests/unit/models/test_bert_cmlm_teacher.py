@@ -85,7 +85,7 @@ def test_without_a_tokenizer_the_size_has_to_fit(
 ) -> None:
     """Some models pad their embeddings; fewer than pieces there can't be."""
     monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: None)
-    check = bert_cmlm_teacher._check_same_tokenizer
+    check = bert_cmlm_teacher.check_same_tokenizer
     if fits:
         check(make_bert(), make_vocabulary(num_pieces), "bert")
         assert caplog.messages == [
@@ -100,14 +100,14 @@ def test_more_embeddings_than_padding_are_another_berts(monkeypatch: pytest.Monk
     monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: None)
     monkeypatch.setattr(bert_cmlm_teacher, "_LARGEST_PADDING", 8)
     with pytest.raises(ConfigurationError, match=r"must be a BERT with the 22 pieces"):
-        bert_cmlm_teacher._check_same_tokenizer(make_bert(), make_vocabulary(22), "bert")
+        bert_cmlm_teacher.check_same_tokenizer(make_bert(), make_vocabulary(22), "bert")
 
 
 def test_a_tokenizer_tells_more_than_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = make_vocabulary(22)
     ids = {piece: row for row, piece in enumerate(vocabulary.pieces)}
     monkeypatch.setattr(bert_cmlm_teacher, "_pretrained_vocabulary", lambda name: ids)
-    bert_cmlm_teacher._check_same_tokenizer(make_bert(), vocabulary, "bert")
+    bert_cmlm_teacher.check_same_tokenizer(make_bert(), vocabulary, "bert")
     ids["piece7"], ids["piece9"] = 9, 7
     with pytest.raises(ConfigurationError, match=r"whose piece 'piece7' has id 7, but is bert, "):
-        bert_cmlm_teacher._check_same_tokenizer(make_bert(), vocabulary, "bert")
+        bert_cmlm_teacher.check_same_tokenizer(make_bert(), vocabulary, "bert")

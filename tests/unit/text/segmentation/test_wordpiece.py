@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bertkd_fairseq.errors import DataError
+from bertkd_fairseq.text.facts import Coverage
 from bertkd_fairseq.text.segmentation.wordpiece import (
     CONTINUATION,
     JOINER,
@@ -136,13 +137,9 @@ def test_undo_bears_what_a_model_may_write() -> None:
 def test_unknown_symbols_and_coverage(uncased: WordPieceSegmenter) -> None:
     assert uncased.unknown_symbols(["un", "2018", "##7", "##s", "漢"]) == ["2018", "##7", "漢"]
     counts = Counter({"Haus": 2, "haus": 3, "2018": 4, "7": 1, "un": 5})
-    assert uncased.coverage(counts) == {
-        "types": 5,
-        "tokens": 15,
-        "unknown_types": 2,
-        "unknown_tokens": 5,
-        "shared_types": 2,
-    }
+    assert uncased.coverage(counts) == Coverage(
+        types=5, tokens=15, unknown_types=2, unknown_tokens=5, shared_types=2
+    )
 
 
 def test_no_tokenizer_file_is_a_clear_error(tmp_path: Path) -> None:

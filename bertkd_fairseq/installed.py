@@ -1,0 +1,35 @@
+"""What this package needs and what is installed here: for its setup, its checks and its records.
+
+``setup.py`` reads the constants below from the text of this file, before anything can be imported.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import bertkd_fairseq
+
+# fairseq-fixed asks for hydra-core 1.3.2 and no other, whose programs (fairseq-hydra-train) end in a traceback
+# on Python 3.14 (facebookresearch/hydra#3121).
+PYTHONS = ((3, 10), (3, 13))
+"""The first and the last Python that this package works with."""
+
+OLDEST_TORCH = (2, 6)
+
+
+def user_dir() -> Path:
+    """Return this package's folder, which is what fairseq's ``--user-dir`` takes."""
+    return Path(bertkd_fairseq.__file__).resolve().parent
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Return the versions of this package, of Python and of those ``distributions`` that are installed, by name."""
+    found = {"bertkd-fairseq": bertkd_fairseq.__version__, "python": platform.python_version()}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

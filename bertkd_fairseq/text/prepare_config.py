@@ -1,0 +1,102 @@
+"""The settings of ``bertkd prepare``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertkd_fairseq.errors import must_be
+from bertkd_fairseq.files import dest_problems
+from bertkd_fairseq.settings import named, range_problems, setting
+from bertkd_fairseq.text.cleaning import CleaningRules
+from bertkd_fairseq.text.data_bin import DATA_BIN
+from bertkd_fairseq.text.outputs import inside_problems
+
+_TEXT = "text, as PREFIX.LANG or PREFIX.LANG.gz"
+_CLEANING = "cleaning of training pairs, in Moses tokens"
+_OUTPUT = "tokenizer and output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """The settings of :func:`bertkd_fairseq.text.prepare.prepare`.
+
+    A text is given by its prefix; its files are ``PREFIX.LANG`` or ``PREFIX.LANG.gz``.
+    """
+
+    source_lang: str = setting("source language code", metavar="LANG", group=_TEXT)
+    target_lang: str = setting("target language code", metavar="LANG", group=_TEXT)
+    train: str = setting("training pairs", metavar="PREFIX", group=_TEXT)
+    valid: str = setting("validation pairs", metavar="PREFIX", group=_TEXT)
+    test: str | None = setting("test pairs", default=None, metavar="PREFIX", group=_TEXT)
+    lowercase: bool = setting("lowercase both languages", default=False, group=_TEXT)
+    keep_punctuation: bool = setting(
+        "leave quotes, dashes and so on as they are, instead of normalising them before tokenising",
+        default=False,
+        group=_TEXT,
+    )
+    min_length: int = setting(
+        "shortest side that is kept", default=CleaningRules.min_length, at_least=1, group=_CLEANING
+    )
+    max_length: int = setting(
+        "longest side that is kept", default=CleaningRules.max_length, group=_CLEANING
+    )
+    max_ratio: float = setting(
+        "largest ratio of the longer to the shorter side",
+        default=CleaningRules.max_ratio,
+        at_least=1,
+        group=_CLEANING,
+    )
+    tokenizer: str = setting(
+        "the teacher's fast WordPiece tokenizer", metavar="PATH_OR_HUB_NAME", group=_OUTPUT
+    )
+    destdir: Path = setting("the new data-bin", metavar="DIR", group=_OUTPUT, old_option="--dest")
+    force: bool = setting("replace a data-bin at --destdir", default=False, group=_OUTPUT)
+    workers: int = setting(
+        "number of processes",
+        default=os.cpu_count() or 1,
+        at_least=1,
+        metavar="N",
+        group=_OUTPUT,
+    )
+
+    @property
+    def langs(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_lang, self.target_lang
+
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """The prefix of each split's text."""
+        named_prefixes = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {split: prefix for split, prefix in named_prefixes.items() if prefix}
+
+    @property
+    def rules(self) -> CleaningRules:
+        """Which training pairs stay."""
+        return CleaningRules(self.min_length, self.max_length, self.max_ratio)
+
+    @property
+    def dest(self) -> Path:
+        """The data-bin's place, wherever the process goes meanwhile."""
+        return self.destdir.absolute()
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, without reading any text."""
+        problems = []
+        if self.source_lang == self.target_lang:
+            wanted = f"another language than {named(self, 'source_lang')}"
+            problems.append(must_be(named(self, "target_lang"), wanted, "the same"))
+        for name, lang in zip(("source_lang", "target_lang"), self.langs, strict=True):
+            if not lang or set(lang) & set("-./\\ ,:"):
+                # fairseq finds the languages of a data-bin by cutting file names at "." and "-".
+                wanted = "a language code without - . / , : or space"
+                problems.append(must_be(named(self, name), wanted, repr(lang)))
+        problems += range_problems(self)
+        if self.max_length < self.min_length:
+            wanted = f"at least {named(self, 'min_length')}"
+            problems.append(must_be(named(self, "max_length"), wanted, self.max_length))
+        option = named(self, "destdir")
+        problems += dest_problems(self.dest, DATA_BIN, self.force, option)
+        return problems + inside_problems(option, self.destdir)
