@@ -18,14 +18,15 @@ from bertkd_fairseq.settings import from_arguments
 EXAMPLE = "bertkd dump-topk data-bin --path teacher/checkpoint_best.pt --destdir topk --topk 8"
 CONFIG = DumpConfig
 COMMAND = "bertkd dump-topk"
+_TORCHRUN = {"num_shards": "WORLD_SIZE", "shard_id": "RANK", "local_rank": "LOCAL_RANK"}
+"""Settings that torchrun gives to the processes that it starts, and in which variables."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bertkd dump-topk``."""
     add_settings(parser, DumpConfig)
-    torchrun = {"num_shards": "WORLD_SIZE", "shard_id": "RANK"}
-    found = {name: os.environ.get(variable) for name, variable in torchrun.items()}
-    parser.set_defaults(**{name: int(value) for name, value in found.items() if value})
+    for name, variable in _TORCHRUN.items():
+        parser.set_defaults(**{name: int(os.environ.get(variable) or getattr(DumpConfig, name))})
     text = "make nothing; estimate size and time from a few sentences"
     parser.add_argument("--dry-run", action="store_true", help=text)
     add_json(parser)
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Dump, or continue an interrupted dump, and print a summary."""
-    config = from_arguments(DumpConfig, args)
+    config = from_arguments(DumpConfig, args, local_rank=args.local_rank)
     problems = config.problems() + json_problems(COMMAND, args.json, config.destdir)
     raise_all(problems if args.dry_run else problems + config.dest_problems())
     if args.dry_run:

@@ -122,6 +122,8 @@ class DumpConfig:
         metavar="N",
         old_option="--blocks-in-hand",
     )
+    #: The GPU that a plain ``cuda`` means; the command line takes it from torchrun.
+    local_rank: int = 0
     force: bool = setting(
         "replace a store at --destdir, and what is left of an unfinished one", default=False
     )

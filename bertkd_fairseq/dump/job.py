@@ -117,9 +117,9 @@ class DumpJob:
         set_precision(self.teacher, settings.precision)
         self.teacher.to(device).eval()
         return TeacherDump(
-            self.teacher,
-            lambda sentence: self.pairs.src[sentence].numpy(),
-            lambda sentence: self.pairs.tgt[sentence].numpy(),
+            teacher=self.teacher,
+            source_of=lambda sentence: self.pairs.src[sentence].numpy(),
+            target_of=lambda sentence: self.pairs.tgt[sentence].numpy(),
             bos=self.task.source_dictionary.bos(),
             pad=self.task.source_dictionary.pad(),
             topk=settings.topk,

@@ -44,37 +44,28 @@ class MaskedCopy:
         return input_length(len(self.source), len(self.target))
 
 
+@dataclass(kw_only=True)
 class TeacherDump:
     """Fills blocks of consecutive sentences with the teacher's top-k.
 
-    ``teacher`` maps tokens, token types and masks to logits at the masked positions. Batches are made within a
+    ``teacher`` maps tokens, token types and masks to logits at the masked positions. ``source_of`` and ``target_of``
+    return the ids of a sentence, EOS included. Batches are made within a
     block, sorted by length, of at most ``max_tokens`` positions with padding: a block's rows depend on nothing
     but the block. With ``sampling``, rows hold what was drawn at random, by seed and sentence alone.
     """
 
-    def __init__(
-        self,
-        teacher: nn.Module,
-        source_of: Callable[[int], np.ndarray],
-        target_of: Callable[[int], np.ndarray],
-        *,
-        bos: int,
-        pad: int,
-        topk: int,
-        num_masks: int,
-        max_positions: int,
-        max_tokens: int,
-        device: torch.device,
-        cut_sources: bool = True,
-        sampling: Sampling | None = None,
-    ) -> None:
-        self.teacher, self.source_of, self.target_of = teacher, source_of, target_of
-        self.bos, self.pad = bos, pad
-        self.topk, self.num_masks = topk, num_masks
-        self.max_positions, self.max_tokens = max_positions, max_tokens
-        self.device = device
-        self.cut_sources = cut_sources
-        self.sampling = sampling
+    teacher: nn.Module
+    source_of: Callable[[int], np.ndarray]
+    target_of: Callable[[int], np.ndarray]
+    bos: int
+    pad: int
+    topk: int
+    num_masks: int
+    max_positions: int
+    max_tokens: int
+    device: torch.device
+    cut_sources: bool = True
+    sampling: Sampling | None = None
 
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
         """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -143,8 +142,8 @@ def torch_device(config: DumpConfig) -> torch.device:
 
     option = named(config, "device")
     name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda":  # whichever; under torchrun every process has its own
-        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    if name == "cuda":  # whichever; of several processes every one has its own
+        name = f"cuda:{config.local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError:

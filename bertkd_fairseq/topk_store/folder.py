@@ -65,7 +65,7 @@ def wait_until_begun(path: Path) -> None:
         if time.monotonic() > deadline:
             raise StoreError(
                 f"{partial} isn't there after {_PATIENCE_SECONDS:.0f} seconds. "
-                "Start the process with --shard-id 0, which makes it."
+                "Start the first process, shard 0, which makes it."
             )
         time.sleep(0.1)
 

@@ -98,7 +98,10 @@ class TopKStore:
 
     @property
     def sampled(self) -> bool:
-        """Whether the entries were drawn at random and weigh what they were drawn, or are the K likeliest."""
+        """Whether the entries are random draws, weighted by how often each was drawn.
+
+        If not, they are the K most probable symbols.
+        """
         return self.meta.get("targets") == SAMPLED
 
     def symbols(self) -> list[str]:

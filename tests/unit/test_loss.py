@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss
+from bertkd_fairseq.loss import TAILS, BertKDLoss, bert_kd_loss, teacher_target
+from bertkd_fairseq.topk_store.rows import TopKRows
 
 PAD = 1
 
@@ -381,3 +383,16 @@ def test_shapes_that_do_not_agree_are_named() -> None:
         str(error.value)
         == "`logits` and `target` must be (N, V) and (N,), but are (9, 23) and (5,) instead."
     )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 10.0])
+def test_what_is_distilled_is_what_a_store_says_of_its_rows(temperature: float) -> None:
+    """The same two definitions twice, for numpy and for torch: who has a teacher, and the soft target."""
+    logprobs = torch.randn(5, 4).sort(1, descending=True).values
+    logprobs[1] = logprobs[3, 2:] = -math.inf
+    log_tail = torch.zeros(5)
+    rows = TopKRows(np.zeros((5, 4), int), logprobs.numpy(), log_tail.numpy())
+    target = teacher_target(logprobs.double(), log_tail.double(), temperature, "renormalize", 20)
+    assert target.present.tolist() == rows.has_teacher.tolist() == [True, False, True, True, True]
+    asked = target.weights[target.present]
+    np.testing.assert_allclose(rows[rows.has_teacher].soft_targets(temperature), asked, rtol=1e-12)

@@ -53,9 +53,9 @@ def teacher_dump(pairs, teacher: torch.nn.Module | None = None, **options) -> Te
     """A dump of pairs of ids; whatever a test is not about is the same everywhere."""
     usual = {"topk": 3, "num_masks": 7, "max_positions": 40, "max_tokens": 100}
     return TeacherDump(
-        teacher or EchoTeacher(),
-        lambda i: np.asarray(pairs[i][0]),
-        lambda i: np.asarray(pairs[i][1]),
+        teacher=teacher or EchoTeacher(),
+        source_of=lambda i: np.asarray(pairs[i][0]),
+        target_of=lambda i: np.asarray(pairs[i][1]),
         bos=BOS,
         pad=PAD,
         device=torch.device("cpu"),
