@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from bertkd_fairseq.compat import load_safely
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 
 TRAIN = (
@@ -87,7 +88,7 @@ def test_stock_training_saves_resumes_in_mid_epoch_and_decodes(
     assert first["extra_state"]["train_iterator"]["iterations_in_epoch"] == 3
     done = run_command([*train, "--max-update", 5])
     assert "(epoch 1 @ 3 updates)" in done.stderr + done.stdout
-    last = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    last = load_safely(tmp_path / "checkpoint_last.pt")
     assert last["optimizer_history"][-1]["num_updates"] == 5
     decode = ["--path", tmp_path / "checkpoint_best.pt", "--beam", 1, "--max-len-b", 5, "--cpu"]
     one_by_one = ["--required-batch-size-multiple", 1]

@@ -13,6 +13,7 @@ import torch
 from bertkd_fairseq.analysis.inspect import run as inspect
 from bertkd_fairseq.analysis.inspect.agreement import agreement_table
 from bertkd_fairseq.cli import main
+from bertkd_fairseq.compat import load_safely
 from bertkd_fairseq.topk_store import TopKStore
 from tests.changed_bytes import changed_byte
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
@@ -148,7 +149,7 @@ def test_inspect_refuses_what_is_no_student_of_this_store(
         f"but is the BertCMLMTeacher in {teacher} instead. Name the checkpoint of a student.",
     )
     path = tmp_path / "student.pt"
-    checkpoint = torch.load(student[0] / "checkpoint_best.pt")
+    checkpoint = load_safely(student[0] / "checkpoint_best.pt")
     task = checkpoint["cfg"]["task"]
     task["source_lang"], task["target_lang"] = "tgt", "src"
     torch.save(checkpoint, path)
