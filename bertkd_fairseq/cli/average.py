@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from bertkd_fairseq.averaging import AverageConfig, average
+from bertkd_fairseq.averaging.config import AverageConfig
+from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.settings import add_arguments as add_settings
 from bertkd_fairseq.settings import from_arguments
 
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the average and print what went into it."""
     config = from_arguments(AverageConfig, args)
+    raise_all(config.problems())
+    from bertkd_fairseq.averaging.checkpoints import average  # loads torch
+
     paths = average(config)
     print("\n".join(["mean of", *(f"  {path}" for path in paths), f"in {config.output}"]))
     return 0

@@ -10,7 +10,8 @@ import torch
 from bertkd_fairseq.analysis.compare.run import CompareConfig, compare
 from bertkd_fairseq.analysis.curves.run import CurvesConfig, plot_curves
 from bertkd_fairseq.analysis.inspect.run import InspectConfig, inspect_store
-from bertkd_fairseq.averaging import AverageConfig, average
+from bertkd_fairseq.averaging.checkpoints import average
+from bertkd_fairseq.averaging.config import AverageConfig
 from bertkd_fairseq.doctor.checks import examine, healthy
 from bertkd_fairseq.dump.config import DumpConfig
 from bertkd_fairseq.dump.run import dump_topk, estimate_dump

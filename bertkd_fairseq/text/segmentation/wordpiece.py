@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.compat import hide_broken_torchaudio
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.hub import announce, loading_problem, name_problems
 from bertkd_fairseq.text.facts import Coverage
@@ -197,6 +196,8 @@ def load_tokenizer(name: str, option: str = "tokenizer") -> Any:
         wanted = f"a folder with {' or '.join(_EITHER_FILE)}"
         raise DataError(must_be(option, wanted, f"{name} without one"))
     announce(name)
+    from bertkd_fairseq.compat import hide_broken_torchaudio  # loads torch
+
     hide_broken_torchaudio()
     from transformers import AutoTokenizer
 

@@ -154,3 +154,11 @@ def test_a_reader_that_has_seen_enough() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_loads_what_only_its_work_needs(command: str) -> None:
+    """Help, completion and a mistake in the options come at once; torch alone takes more than a second."""
+    code = f"import sys, {module_of(command).__name__}; print(*sys.modules)"
+    loaded = run_command([sys.executable, "-c", code]).stdout.split()
+    assert not {"torch", "transformers", "fairseq", "matplotlib", "sacrebleu"} & {*loaded}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +12,14 @@ import torch
 from torch import Tensor
 
 from bertkd_fairseq import compat
+from bertkd_fairseq.averaging.config import AverageConfig
 from bertkd_fairseq.errors import CheckpointError, must_be, raise_all
 from bertkd_fairseq.files import whole_file
-from bertkd_fairseq.settings import named, range_problems, setting
-from bertkd_fairseq.text.outputs import output_problems
 
 _BY_UPDATE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 _BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
 _BEST = re.compile(r"checkpoint\.best_.+_\d+\.\d+\.pt")
 _SHOWN = 3
-_WHICH = "checkpoints (--inputs, or --save-dir with --last or --best)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AverageConfig:
-    """The settings of :func:`average`: ``inputs``, or ``save_dir`` with ``last`` or ``best``."""
-
-    inputs: Sequence[Path] | None = setting(
-        "average exactly these checkpoint files",
-        default=None,
-        metavar="FILE",
-        several=True,
-        group=_WHICH,
-    )
-    save_dir: Path | None = setting(
-        "folder of one training; choose from it with --last or --best",
-        default=None,
-        metavar="DIR",
-        group=_WHICH,
-    )
-    last: int | None = setting(
-        "average the last N checkpoints by update, or by epoch if there are none by update",
-        default=None,
-        at_least=2,
-        metavar="N",
-        group=_WHICH,
-    )
-    best: bool = setting(
-        "average all checkpoints that fairseq's --keep-best-checkpoints kept",
-        default=False,
-        group=_WHICH,
-    )
-    output: Path = setting("checkpoint to write", metavar="FILE")
-    force: bool = setting("replace a file at --output", default=False)
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with the settings, without opening a checkpoint."""
-        problems = output_problems({named(self, "output"): self.output}, force=self.force)
-        inputs, last, best, save_dir = (
-            named(self, name) for name in ("inputs", "last", "best", "save_dir")
-        )
-        if sum([bool(self.inputs), self.last is not None, self.best]) != 1:
-            problems.append(f"Exactly one of `{inputs}`, `{last}` and `{best}` must be given.")
-        elif bool(self.inputs) == bool(self.save_dir):
-            problems.append(
-                f"`{save_dir}` must be given with `{last}` or `{best}`, and only there."
-            )
-        if self.inputs and len(self.inputs) < 2:
-            problems.append(must_be(inputs, "at least 2 files", len(self.inputs)))
-        return problems + range_problems(self)
 
 
 def average(config: AverageConfig) -> list[Path]:
@@ -82,12 +30,13 @@ def average(config: AverageConfig) -> list[Path]:
     :raises OutputError: if the file can't be written.
     """
     raise_all(config.problems())
+    folder = config.save_dir or Path()
     if config.inputs:
         paths = list(config.inputs)
-    elif config.best:
-        paths = best_checkpoints(Path(str(config.save_dir)))
+    elif config.last:
+        paths = last_checkpoints(folder, config.last)
     else:
-        paths = last_checkpoints(Path(str(config.save_dir)), int(config.last or 0))
+        paths = best_checkpoints(folder)
     state = average_checkpoints(paths)
     # Opened here: given a name, torch would not say that the disk is full.
     with whole_file(config.output) as partial, partial.open("wb") as file:

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from bertkd_fairseq import cli
-from bertkd_fairseq.averaging import average_checkpoints, best_checkpoints, last_checkpoints
+from bertkd_fairseq.averaging.checkpoints import (
+    average_checkpoints,
+    best_checkpoints,
+    last_checkpoints,
+)
 from bertkd_fairseq.compat import CheckpointError
 
 State = dict[str, torch.Tensor]

@@ -1,0 +1,1 @@
+"""The mean of the parameters of several checkpoints of one training."""
