@@ -59,10 +59,7 @@ class Setting:
 
 def setting(help: str, *, default: Any = _REQUIRED, **more: Any) -> Any:
     """Return a field of a settings dataclass; ``more`` as in :class:`Setting`. Without ``default`` it is required."""
-    metadata = {_KEY: Setting(help, **more)}
-    if isinstance(default, (dict, list)):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata={_KEY: Setting(help, **more)})
 
 
 def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
@@ -143,7 +140,7 @@ def _names(field: dataclasses.Field[Any]) -> list[str]:
 
 def _described(field: dataclasses.Field[Any], known: Setting, kind: Any) -> dict[str, Any]:
     """Return the keyword arguments of ``add_argument``."""
-    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    required = field.default is dataclasses.MISSING
     default = None if required or known.repeated else field.default
     keywords: dict[str, Any] = {"help": known.help, "default": default}
     if not known.positional:

@@ -89,8 +89,9 @@ def _arrows(graph: grimp.ImportGraph, boxes: dict[str, Box]) -> list[str]:
     shapes = []
     for upper in above:
         for lower in above[above.index(upper) + 1 :]:
-            packages = (f"{PACKAGE}.{upper}", f"{PACKAGE}.{lower}")
-            if boxes[upper][1] == boxes[lower][1] or not _imports(graph, *packages):
+            if not graph.direct_import_exists(
+                importer=f"{PACKAGE}.{upper}", imported=f"{PACKAGE}.{lower}", as_packages=True
+            ):
                 continue
             (x, y, width, height), (to_x, to_y, to_width, _) = boxes[upper], boxes[lower]
             order = (above.index(lower) + 1) / (len(above) + 1)
@@ -102,10 +103,6 @@ def _arrows(graph: grimp.ImportGraph, boxes: dict[str, Box]) -> list[str]:
             path = f"M{start:.1f} {y + height} C{start:.1f} {middle} {end:.1f} {middle} {end:.1f} {to_y}"
             shapes.append(f'<path d="{path}" marker-end="url(#head)"/>')
     return shapes
-
-
-def _imports(graph: grimp.ImportGraph, upper: str, lower: str) -> bool:
-    return graph.direct_import_exists(importer=upper, imported=lower, as_packages=True)
 
 
 def _svg(shapes: list[str], height: float) -> str:

@@ -170,7 +170,7 @@ class Recorder:
 
 
 class StandInStudent:
-    """Predictions the number of the token to every token."""
+    """Predicts for every token the symbol of the token's number."""
 
     path = "student.pt"
 

@@ -47,6 +47,7 @@ def write_json(command: str, path: str | Path | None, content: Mapping[str, Any]
     if not path:
         return
     header = {"report": command, "format": FORMAT, "version": __version__}
+    # First, and not to be replaced: a data-bin's settings have a `format` of their own.
     report = {**header, **content, **header}
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     with whole_file(path) as partial:

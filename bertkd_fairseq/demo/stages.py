@@ -7,10 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import bertkd_fairseq
 from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
 from bertkd_fairseq.installed import user_dir
 
@@ -129,8 +127,7 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[s
 
 def _options(command: str) -> list[str]:
     """Return what the method asks of teacher, student or generate, whatever the data."""
-    file = resources.files(bertkd_fairseq).joinpath("options").joinpath(f"{command}.txt")
-    return file.read_text("utf-8").splitlines()
+    return (user_dir() / "options" / f"{command}.txt").read_text("utf-8").splitlines()
 
 
 def _best(folder: Path) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bertkd_fairseq.errors import BertKDError, must_be
+from bertkd_fairseq.files import cannot_write
 
 _FRAME = re.compile(r'^  File "(.+?)", line \d+, in (.+)\n(?: {4}(.*)\n)?', re.MULTILINE)
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?\Z", re.MULTILINE | re.DOTALL)
@@ -97,8 +98,7 @@ def _disk_message(raised: Raised) -> str | None:
     if not found or int(found["number"]) not in _DISK:
         return None
     file = found.groupdict().get("file") or "output"
-    advice = "Choose" if int(found["number"]) == errno.EROFS else "Make room there, or choose"
-    return f"`{file}` can't be written: {found['reason']}. {advice} another place."
+    return str(cannot_write(file, OSError(int(found["number"]), found["reason"])))
 
 
 def _fill(text: str) -> Callable[[re.Match[str]], str]:

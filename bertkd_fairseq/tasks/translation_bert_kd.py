@@ -99,8 +99,8 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         """
         if self.distillation is not None:
             criterion.set_num_updates(update_num)
-            without = self.cfg.teacher_topk is not None and TeacherRows.from_sample(sample) is None
-            if ignore_grad and without:
+            distils = self.cfg.teacher_topk is not None
+            if ignore_grad and distils and TeacherRows.from_sample(sample) is None:
                 sample = TeacherRows.without_teacher(sample["target"]).to_sample(sample)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 

@@ -168,6 +168,7 @@ def _langs(store: TopKStore) -> tuple[str, str]:
 
 
 def store_statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
+    """Return the statistics of all rows against the target tokens of ``pairs``."""
     statistics = StoreStatistics()
     for sentences, gold in _chunks(pairs):
         statistics.add(store.sentences(sentences), gold, pairs.tgt_dict.eos())
@@ -178,17 +179,17 @@ def agreements(
     store: TopKStore, pairs: Any, students: list[tuple[str, Student]]
 ) -> dict[str, dict[str, list[Any]]]:
     """Return, by name, the students' files and what each makes of the teacher's tokens."""
-    agreements: dict[str, dict[str, list[Any]]] = {}
+    by_name: dict[str, dict[str, list[Any]]] = {}
     for name, student in students:
         agreement = StudentAgreement()
         predictions = student.predictions(pairs, name)
         for sentences, gold in _chunks(pairs):
             rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
             agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), predictions[rows])
-        entry = agreements.setdefault(name, {"files": [], "runs": []})
+        entry = by_name.setdefault(name, {"files": [], "runs": []})
         entry["files"].append(student.path)
         entry["runs"].append(agreement.summary())
-    return agreements
+    return by_name
 
 
 def _chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
