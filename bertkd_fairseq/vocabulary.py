@@ -1,7 +1,9 @@
-"""From the fairseq dictionary to the teacher's embeddings, one for each WordPiece that is in use.
+"""From the fairseq dictionary to the teacher's embeddings.
 
-The teacher reads and predicts fairseq ids. A dictionary symbol stands for one WordPiece; only WordPieces that
-some symbol stands for keep their embedding, so that a multilingual BERT doesn't drag 100,000 unused ones along.
+The teacher reads and predicts fairseq ids. A symbol of a WordPiece data-bin stands for one WordPiece of the teacher's
+own tokenizer; only WordPieces that some symbol stands for keep their embedding, so that a multilingual BERT doesn't
+drag 100,000 unused ones along. A symbol of any other data-bin gets an embedding of its own, which starts from the
+pieces that write its text.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,25 +25,107 @@ PADDING_SYMBOL_PREFIX = "madeupword"
 """fairseq pads a dictionary to a multiple of 8 with symbols of this name; they never occur in data."""
 
 _NEVER_PREDICTED = ("<s>", "<pad>")
+_EXAMPLES = 5
+_DRAWING_SEED = 0
+MOST_UNMATCHED = 1 / 3
+"""Share of the symbols above which a teacher's tokenizer isn't one for the text."""
+
+Pieces = tuple[int, ...]
+"""Ids of the teacher's pieces that write a symbol's text; empty where none does."""
 
 
 @dataclass(frozen=True)
 class TeacherVocabulary:
-    """What the teacher knows of the dictionary of V symbols, with R embeddings in use.
+    """What the teacher knows of S symbols that it reads, the V of the target dictionary first, with R embeddings.
 
-    ``piece_ids`` (R,) int64: WordPiece id of each embedding that is kept, ascending.
-    ``embedding_index`` (V,) int64: which of them a symbol reads; its output weights start from the same.
+    Source and target share one dictionary (S = V), or the source's symbols follow the target's.
+
+    ``row_pieces`` (R,): the pieces whose mean each embedding starts from; where there are none, it is drawn from the
+    mean and covariance of all pretrained embeddings.
+    ``embedding_index`` (S,) int64: which embedding a symbol reads; its output weights start from the same.
     ``never_predicted`` (V,) bool: symbols that can't be predicted (``<s>``, ``<pad>``, dictionary padding).
-    ``mask_index``: which embedding is that of [MASK], which no symbol stands for.
-    ``pieces``: the R WordPieces of ``piece_ids``. ``num_pieces``: how many the tokenizer has in all.
+    ``mask_index``: which embedding is that of the mask, which no symbol stands for.
+    ``num_pieces``: how many pieces the tokenizer has in all.
     """
 
-    piece_ids: np.ndarray
+    row_pieces: tuple[Pieces, ...]
     embedding_index: np.ndarray
     never_predicted: np.ndarray
     mask_index: int
-    pieces: tuple[str, ...]
     num_pieces: int
+
+
+class SpecialIds(NamedTuple):
+    """What stands for fairseq's specials and for the mask among the teacher's pieces."""
+
+    bos: int
+    pad: int
+    eos: int
+    unk: int
+    mask: int
+
+    @property
+    def by_symbol(self) -> dict[str, int]:
+        """The id of each of fairseq's specials."""
+        return dict(zip(SPECIAL_PIECES, self[: len(SPECIAL_PIECES)], strict=True))
+
+
+@dataclass(frozen=True)
+class Matches:
+    """How many symbols of a dictionary are one piece of the teacher, several, or none, with examples of each."""
+
+    exact: int
+    averaged: int
+    unmatched: int
+    examples: Mapping[str, Sequence[str]]
+
+    @property
+    def share_unmatched(self) -> float:
+        """The share of the symbols that match nothing."""
+        return self.unmatched / max(1, self.exact + self.averaged + self.unmatched)
+
+
+def match_symbols(symbols: Sequence[str], pieces: Sequence[Pieces]) -> Matches:
+    """Count the text symbols of a dictionary by the number of ``pieces`` (V,) that write each."""
+    by_kind: dict[str, list[str]] = {"exact": [], "averaged": [], "unmatched": []}
+    for symbol, written in zip(symbols, pieces, strict=True):
+        if symbol not in SPECIAL_PIECES and not is_padding(symbol):
+            kind = "unmatched" if not written else "exact" if len(written) == 1 else "averaged"
+            by_kind[kind].append(symbol)
+    examples = {kind: found[:_EXAMPLES] for kind, found in by_kind.items()}
+    return Matches(**{kind: len(found) for kind, found in by_kind.items()}, examples=examples)
+
+
+def is_padding(symbol: str) -> bool:
+    """Tell whether a symbol only pads the dictionary."""
+    return symbol.startswith(PADDING_SYMBOL_PREFIX)
+
+
+def map_symbols(
+    target: Sequence[str],
+    target_pieces: Sequence[Pieces],
+    source: Sequence[str],
+    source_pieces: Sequence[Pieces],
+    specials: SpecialIds,
+    num_pieces: int,
+) -> TeacherVocabulary:
+    """Give every symbol an embedding of its own, which starts from its pieces; ``source`` is empty if it is joined.
+
+    Two symbols of equal text, as ``dog`` and ``dog@@``, start from the same but can learn to differ.
+    """
+    symbols = (*target, *source)
+    special = specials.by_symbol
+    rows: list[Pieces] = [
+        (special[symbol],) if symbol in special else (specials.unk,) if is_padding(symbol) else own
+        for symbol, own in zip(symbols, (*target_pieces, *source_pieces), strict=True)
+    ]
+    return TeacherVocabulary(
+        row_pieces=(*rows, (specials.mask,)),
+        embedding_index=np.arange(len(rows)),
+        never_predicted=_never_predicted(target),
+        mask_index=len(rows),
+        num_pieces=num_pieces,
+    )
 
 
 def build_teacher_vocabulary(
@@ -48,7 +133,7 @@ def build_teacher_vocabulary(
     pieces_of: Callable[[Sequence[str]], Sequence[str]],
     piece_ids: Mapping[str, int],
 ) -> TeacherVocabulary:
-    """Map every dictionary symbol to the embedding of its WordPiece.
+    """Map every symbol of a joined WordPiece dictionary to the embedding of its WordPiece.
 
     ``pieces_of`` names the WordPieces that symbols of the text stand for
     (as :meth:`~bertkd_fairseq.text.segmentation.wordpiece.WordPieceSegmenter.pieces` does); ``piece_ids`` is the
@@ -57,23 +142,45 @@ def build_teacher_vocabulary(
     :raises DataError: if the tokenizer lacks one of BERT's special tokens.
     """
     check_special_pieces(piece_ids)
-    padding = np.array([symbol.startswith(PADDING_SYMBOL_PREFIX) for symbol in symbols], dtype=bool)
     unknown = SPECIAL_PIECES["<unk>"]
     pieces = [
-        SPECIAL_PIECES.get(symbol) or (unknown if is_padding else piece)
-        for symbol, piece, is_padding in zip(symbols, pieces_of(symbols), padding, strict=True)
+        SPECIAL_PIECES.get(symbol) or (unknown if is_padding(symbol) else piece)
+        for symbol, piece in zip(symbols, pieces_of(symbols), strict=True)
     ]
     ids = np.array([piece_ids[piece] for piece in pieces], dtype=np.int64)  # (V,)
     kept = np.unique(np.append(ids, piece_ids[MASK_PIECE]))  # (R,)
-    piece_of = {piece_ids[piece]: piece for piece in (*pieces, MASK_PIECE)}
     return TeacherVocabulary(
-        piece_ids=kept,
+        row_pieces=tuple((int(piece),) for piece in kept),
         embedding_index=np.searchsorted(kept, ids),
-        never_predicted=padding | np.isin(np.array(symbols, dtype=object), _NEVER_PREDICTED),
+        never_predicted=_never_predicted(symbols),
         mask_index=int(np.searchsorted(kept, piece_ids[MASK_PIECE])),
-        pieces=tuple(piece_of[piece] for piece in kept.tolist()),
         num_pieces=len(piece_ids),
     )
+
+
+def _never_predicted(symbols: Sequence[str]) -> np.ndarray:
+    never = (symbol in _NEVER_PREDICTED or is_padding(symbol) for symbol in symbols)
+    return np.fromiter(never, bool, len(symbols))
+
+
+def embedding_rows(pretrained: np.ndarray, row_pieces: Sequence[Pieces]) -> np.ndarray:
+    """Return what R embeddings start from: (R, H) float32, out of the pretrained ones (P, H) float32.
+
+    One piece gives a copy, several their mean, none a draw from a normal distribution with the mean and the
+    covariance of all. The draws are the same every time.
+    """
+    rows = np.empty((len(row_pieces), pretrained.shape[1]), dtype=np.float32)
+    drawn = [row for row, pieces in enumerate(row_pieces) if not pieces]
+    for row, pieces in enumerate(row_pieces):
+        if pieces:
+            rows[row] = pretrained[list(pieces)].mean(0)
+    if drawn:
+        mean = pretrained.mean(0)
+        centred = pretrained - mean
+        covariance = centred.T @ centred / max(1, len(pretrained) - 1)  # (H, H)
+        generator = np.random.default_rng(_DRAWING_SEED)
+        rows[drawn] = generator.multivariate_normal(mean, covariance, len(drawn), method="eigh")
+    return rows
 
 
 def check_special_pieces(piece_ids: Mapping[str, int]) -> None:
@@ -84,19 +191,6 @@ def check_special_pieces(piece_ids: Mapping[str, int]) -> None:
             f"the teacher's tokenizer must have the special tokens of BERT, but lacks {', '.join(missing)}. "
             "Use the tokenizer that came with the pretrained BERT."
         )
-
-
-def first_difference(
-    vocabulary: TeacherVocabulary, piece_ids: Mapping[str, int]
-) -> tuple[str, int, int | None] | None:
-    """Return the first WordPiece in use to which another tokenizer's vocabulary gives another id.
-
-    Piece, its id here, its id there (None if it has none); None if they agree.
-    """
-    for piece, ours in zip(vocabulary.pieces, vocabulary.piece_ids.tolist(), strict=True):
-        if piece_ids.get(piece) != ours:
-            return piece, ours, piece_ids.get(piece)
-    return None
 
 
 def dictionary_hash(symbols: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ class CMLMDataset(FairseqDataset):
     """Mask random target tokens of the pairs of a :class:`LanguagePairDataset`.
 
     Masks depend on ``seed``, the epoch and the row of the data-bin only; with ``fixed_masks`` not even on
-    the epoch. A pair longer than ``max_positions`` loses the end of its source.
+    the epoch. A pair longer than ``max_positions`` loses the end of its source, whose ids begin at ``source_offset``.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class CMLMDataset(FairseqDataset):
         mask_rate: float,
         max_positions: int,
         fixed_masks: bool,
+        source_offset: int = 0,
     ) -> None:
         super().__init__()
         self.pairs = pairs
@@ -46,6 +47,7 @@ class CMLMDataset(FairseqDataset):
         self.mask_rate = mask_rate
         self.max_positions = max_positions
         self.fixed_masks = fixed_masks
+        self.source_offset = source_offset
         # In shared memory: fairseq's workers outlive the epoch with a copy of everything else.
         self._epoch = torch.ones(1, dtype=torch.long).share_memory_()
         # What has no room even then stays too long, for fairseq to filter out.
@@ -54,7 +56,7 @@ class CMLMDataset(FairseqDataset):
         self.num_cut = int(np.sum(fitted.source_cut))
 
     def __getitem__(self, index: int) -> MaskedPair:
-        source = self.pairs.src[index].numpy()
+        source = self.pairs.src[index].numpy() + self.source_offset
         target = self.pairs.tgt[index].numpy()
         fitted = fit_source(source, len(target), self.max_positions)
         epoch = 0 if self.fixed_masks else int(self._epoch)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bertkd_fairseq.errors import must_be
 from bertkd_fairseq.files import hash_files
-from bertkd_fairseq.text.data_bin import split_prefix
+from bertkd_fairseq.text.data_bin import split_files
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.vocabulary import dictionary_hash
 
@@ -28,7 +28,7 @@ def data_hashes(
         "source_dictionary": dictionary_hash(pairs.src_dict.symbols),
         "target_dictionary": dictionary_hash(pairs.tgt_dict.symbols),
         "target_sizes": hash_sizes(pairs.tgt_sizes),
-        "data": hash_files(_binarized_files(data_bin, split, source_lang, target_lang)),
+        "data": hash_files(split_files(data_bin, split, (source_lang, target_lang))),
     }
 
 
@@ -118,13 +118,3 @@ def _sentence_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
         f"sentence {int(changed[0])} of {data_bin} isn't the one that {store.path} was dumped for, "
         f"nor are {len(changed) - 1} others."
     )
-
-
-def _binarized_files(data_bin: str, split: str, source_lang: str, target_lang: str) -> list[str]:
-    langs = (source_lang, target_lang)
-    prefix = split_prefix(data_bin, split, langs)
-    if prefix is None:
-        raise FileNotFoundError(
-            f"no binarized {split} split of {source_lang} and {target_lang} in {data_bin}"
-        )
-    return [f"{prefix}{lang}.{end}" for lang in langs for end in ("bin", "idx")]

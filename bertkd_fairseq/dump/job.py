@@ -118,7 +118,7 @@ class DumpJob:
         self.teacher.to(device).eval()
         return TeacherDump(
             teacher=self.teacher,
-            source_of=lambda sentence: self.pairs.src[sentence].numpy(),
+            source_of=lambda sentence: self.pairs.src[sentence].numpy() + self.task.source_offset,
             target_of=lambda sentence: self.pairs.tgt[sentence].numpy(),
             bos=self.task.source_dictionary.bos(),
             pad=self.task.source_dictionary.pad(),

@@ -16,10 +16,9 @@ from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_
 from bertkd_fairseq.hub import announce, loading_problem, name_problems
 from bertkd_fairseq.models.last_layer import last_layer_at
 from bertkd_fairseq.vocabulary import (
-    SPECIAL_PIECES,
     TeacherVocabulary,
     dictionary_hash,
-    first_difference,
+    embedding_rows,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTENTIONS = ("sdpa", "eager")
-_LARGEST_PADDING = 128
 
 
 class TeacherTask(Protocol):
@@ -38,8 +36,12 @@ class TeacherTask(Protocol):
     def target_dictionary(self) -> Any:
         """fairseq's dictionary of the symbols to predict."""
 
-    def teacher_vocabulary(self) -> TeacherVocabulary:
-        """Return which WordPieces the symbols stand for."""
+    @property
+    def symbols_read(self) -> list[str]:
+        """The symbols of both dictionaries, the target's first."""
+
+    def teacher_vocabulary(self, bert_model: str, num_embeddings: int) -> TeacherVocabulary:
+        """Return how the symbols map to the pieces of a pretrained model that has so many embeddings."""
 
 
 @dataclass
@@ -71,13 +73,16 @@ class BertCMLMTeacherConfig(FairseqDataclass):
 
 @register_model("bert_cmlm_teacher", dataclass=BertCMLMTeacherConfig)
 class BertCMLMTeacher(BaseFairseqModel):
-    """BERT that reads fairseq ids and predicts masked target tokens over the fairseq dictionary of V symbols.
+    """BERT that reads fairseq ids and predicts masked target tokens over the target dictionary of V symbols.
 
-    It has one input embedding for each WordPiece in use, and output weights for each dictionary symbol. These start as
-    a copy of the embedding of the symbol's WordPiece, with zero bias, and are trained apart from it.
+    It has an input embedding for each WordPiece in use (or for each symbol that it reads: see
+    :mod:`~bertkd_fairseq.vocabulary`), and output weights for each symbol of the target dictionary. These start as a
+    copy of the symbol's embedding, with zero bias, and are trained apart from it.
     """
 
-    def __init__(self, bert: "BertForMaskedLM", num_symbols: int, dictionary_hash: str) -> None:
+    def __init__(
+        self, bert: "BertForMaskedLM", num_symbols: int, num_read: int, dictionary_hash: str
+    ) -> None:
         super().__init__()
         self.bert = bert.bert
         layers = self.bert.encoder.layer
@@ -88,7 +93,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         self.output_projection = nn.Linear(bert.config.hidden_size, num_symbols)
         self.dictionary_hash = dictionary_hash
         # "Row" means an embedding here; checkpoints hold these names.
-        self.register_buffer("symbol_rows", torch.zeros(num_symbols, dtype=torch.long))
+        self.register_buffer("symbol_rows", torch.zeros(num_read, dtype=torch.long))
         self.register_buffer("never_predicted", torch.zeros(num_symbols, dtype=torch.bool))
         self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
 
@@ -105,16 +110,15 @@ class BertCMLMTeacher(BaseFairseqModel):
                 must_be("--task", "bert_cmlm for a teacher", type(task).__name__, hint)
             )
         raise_all(_problems(cfg))
-        symbols = task.target_dictionary.symbols
+        symbols, read = task.target_dictionary.symbols, task.symbols_read
         if cfg.bert_config is not None:
-            check_same_dictionary(cfg.dictionary_hash, symbols)
+            check_same_dictionary(cfg.dictionary_hash, read)
             bert = _bert_from_config(json.loads(cfg.bert_config), cfg)
-            return cls(bert, len(symbols), dictionary_hash(symbols))
+            return cls(bert, len(symbols), len(read), dictionary_hash(read))
         name = str(cfg.bert_model)
         bert = _pretrained_bert(name, cfg)
-        vocabulary = task.teacher_vocabulary()
-        check_same_tokenizer(bert, vocabulary, name)
-        model = cls(bert, len(symbols), dictionary_hash(symbols))
+        vocabulary = task.teacher_vocabulary(name, bert.get_input_embeddings().num_embeddings)
+        model = cls(bert, len(symbols), len(read), dictionary_hash(read))
         model._adopt(vocabulary)
         return model
 
@@ -173,14 +177,13 @@ class BertCMLMTeacher(BaseFairseqModel):
 
     def _adopt(self, vocabulary: TeacherVocabulary) -> None:
         """Keep only the embeddings in use, and start the output layer from them."""
-        kept = self.bert.get_input_embeddings().weight.detach()[
-            torch.from_numpy(vocabulary.piece_ids)
-        ]
+        pretrained = self.bert.get_input_embeddings().weight.detach().numpy()
+        kept = torch.from_numpy(embedding_rows(pretrained, vocabulary.row_pieces))  # (R, H)
         embedding = nn.Embedding.from_pretrained(kept.clone(), freeze=False)
         self.bert.set_input_embeddings(embedding)
-        index = torch.from_numpy(np.asarray(vocabulary.embedding_index))  # (V,)
+        index = torch.from_numpy(np.asarray(vocabulary.embedding_index))  # (S,)
         with torch.no_grad():
-            self.output_projection.weight.copy_(kept[index])
+            self.output_projection.weight.copy_(kept[index[: len(vocabulary.never_predicted)]])
             self.output_projection.bias.zero_()
         self.symbol_rows.copy_(index)  # type: ignore[operator]
         self.never_predicted.copy_(torch.from_numpy(vocabulary.never_predicted))  # type: ignore[operator]
@@ -258,41 +261,3 @@ def _with_options(config: Any, cfg: BertCMLMTeacherConfig) -> Any:
     if cfg.dropout is not None:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = cfg.dropout
     return config
-
-
-def check_same_tokenizer(bert: "BertForMaskedLM", vocabulary: TeacherVocabulary, name: str) -> None:
-    """Compare the BERT's tokenizer with the data-bin's, by content.
-
-    :raises ConfigurationError: unless the BERT's embeddings are those of the data-bin's tokenizer.
-    """
-    hint = "Prepare the data-bin with the tokenizer of this BERT, or start from the BERT of that tokenizer."
-    theirs = _pretrained_vocabulary(name)
-    if theirs is not None and (differ := first_difference(vocabulary, theirs)):
-        piece, ours, other = differ
-        wanted = f"a BERT with the data-bin's tokenizer, whose piece {piece!r} has id {ours}"
-        seen = f"{name}, whose tokenizer {'lacks it' if other is None else f'gives it {other}'},"
-        raise ConfigurationError(must_be("--bert-model", wanted, seen, hint))
-    found, pieces = bert.get_input_embeddings().num_embeddings, vocabulary.num_pieces
-    # Without a tokenizer to compare, only the size tells; some models pad it to a multiple.
-    if found < pieces or (theirs is None and found >= pieces + _LARGEST_PADDING):
-        wanted = f"a BERT with the {pieces} pieces of the data-bin's tokenizer"
-        raise ConfigurationError(
-            must_be("--bert-model", wanted, f"{name} with {found} embeddings", hint)
-        )
-    if theirs is None:
-        log.warning(
-            "%s has no tokenizer: only its size could be compared with the data-bin's", name
-        )
-
-
-def _pretrained_vocabulary(name: str) -> dict[str, int] | None:
-    """Return the ids of WordPieces in the tokenizer beside a BERT; None if there is none."""
-    from transformers import AutoTokenizer
-
-    try:
-        vocabulary: dict[str, int] = AutoTokenizer.from_pretrained(name).get_vocab()
-    except Exception as error:  # whatever a damaged or missing file leads to
-        log.debug("the tokenizer of %s can't be loaded: %s", name, error)
-        return None
-    # Where there are no files, transformers makes up a tokenizer of special tokens alone.
-    return vocabulary if len(vocabulary) > len(SPECIAL_PIECES) + 1 else None

@@ -1,9 +1,11 @@
 """Task ``bert_cmlm``: fine-tune BERT to predict masked target tokens from source and target (stage 1)."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+import numpy as np
 import torch
 from fairseq.data import Dictionary
 from fairseq.tasks import FairseqTask, register_task
@@ -12,19 +14,22 @@ from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.data.one_at_a_time import OneAtATime
+from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
-from bertkd_fairseq.text.data_bin import DataBin, check_split
-from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
-from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
+from bertkd_fairseq.text.data_bin import LAZY, DataBin, check_split, readable_format
+from bertkd_fairseq.text.segmentation.schemes import SCHEMES
+from bertkd_fairseq.text.teacher_vocabulary import AUTO, Side, SymbolReader
+from bertkd_fairseq.vocabulary import TeacherVocabulary
 
 log = logging.getLogger(__name__)
 
 CRITERION = "bert_cmlm_cross_entropy"
+_COUNTED = 200_000  # sentences that tell where symbols of subword-nmt open words
 VALID_SEED = 0
 """Validation masks are the same whatever ``--seed``, so that teachers can be compared."""
 
@@ -34,7 +39,7 @@ class BertCMLMConfig(PrecisionConfig):
     """Options of ``--task bert_cmlm``."""
 
     data: Optional[str] = field(
-        default=None, metadata={"help": "data-bin made by `bertkd prepare`"}
+        default=None, metadata={"help": "data-bin made by `bertkd prepare` or `fairseq-preprocess`"}
     )
     source_lang: Optional[str] = field(
         default=None, metadata={"help": "source language", "argparse_alias": "-s"}
@@ -49,29 +54,39 @@ class BertCMLMConfig(PrecisionConfig):
         default=MAX_POSITIONS,
         metadata={"help": "longest input: [CLS], source and target; longer sources are cut"},
     )
+    subword: str = field(
+        default=AUTO,
+        metadata={
+            "help": f"how the symbols of the data-bin mark words: {', '.join(SCHEMES)}; {AUTO}: read off the dictionary"
+        },
+    )
+    encoder_json: Optional[str] = field(
+        default=None,
+        metadata={"help": "GPT-2's encoder.json, which says what the symbols of --bpe gpt2 are"},
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
 
 
 @register_task("bert_cmlm", dataclass=BertCMLMConfig)
 class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
-    """Conditional masked language modelling over a data-bin made by ``bertkd prepare``."""
+    """Conditional masked language modelling over a data-bin of any subword scheme, with one dictionary or two."""
 
     cfg: BertCMLMConfig
 
-    def __init__(self, cfg: BertCMLMConfig, dictionary: Dictionary) -> None:
+    def __init__(self, cfg: BertCMLMConfig, source: Dictionary, target: Dictionary) -> None:
         super().__init__(cfg)
-        self.dictionary = dictionary
+        self._source, self._target = source, target
 
     @classmethod
     def setup_task(cls, cfg: BertCMLMConfig, **kwargs: Any) -> "BertCMLMTask":
-        """Read the languages and the joined dictionary of the data-bin.
+        """Read the languages and the dictionaries of the data-bin.
 
         :raises ConfigurationError: with every option that can't work.
-        :raises DataError: if the data-bin wasn't made by ``bertkd prepare``.
+        :raises DataError: if the data-bin doesn't tell its languages, or has no dictionary of one.
         """
         raise_all(_problems(cfg))
-        data_bin = DataBin.open(split_paths(cfg.data)[0])
+        data_bin = _open(cfg)
         cfg.source_lang = cfg.source_lang or data_bin.source_lang
         cfg.target_lang = cfg.target_lang or data_bin.target_lang
         langs = {data_bin.source_lang, data_bin.target_lang}
@@ -85,22 +100,59 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             cls.load_dictionary(str(data_bin.dictionary(lang)))
             for lang in (cfg.source_lang, cfg.target_lang)
         )
-        if source.symbols != target.symbols:
-            raise DataError(
-                must_be(
-                    "dictionaries of the data-bin", "one joined dictionary", "two different ones"
-                )
-            )
-        log.info("dictionary: %d symbols", len(target))
-        return cls(cfg, target)
+        if source.symbols == target.symbols:
+            source = target
+            log.info("dictionary: %d symbols", len(target))
+        else:
+            log.info("dictionaries: %d source and %d target symbols", len(source), len(target))
+        return cls(cfg, source, target)
 
-    def teacher_vocabulary(self) -> TeacherVocabulary:
-        """Map the dictionary to the WordPieces of the data-bin's tokenizer."""
-        segmenter = WordPieceSegmenter(
-            DataBin.open(split_paths(self.cfg.data)[0]).checked_tokenizer()
+    @property
+    def source_dictionary(self) -> Dictionary:
+        """The dictionary of the source; the target's if it is joined."""
+        return self._source
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        """The dictionary of the target."""
+        return self._target
+
+    @property
+    def source_offset(self) -> int:
+        """What the teacher adds to the ids of source symbols, which follow those of another target dictionary."""
+        joined = self.source_dictionary is self.target_dictionary
+        return 0 if joined else len(self.target_dictionary)
+
+    @property
+    def symbols_read(self) -> list[str]:
+        """All symbols that the teacher reads, by id: the target's, then the source's if they are others."""
+        source = self.source_dictionary.symbols if self.source_offset else []
+        return [*self.target_dictionary.symbols, *source]
+
+    def teacher_vocabulary(self, bert_model: str, num_embeddings: int) -> TeacherVocabulary:
+        """Map the dictionaries to the pieces of a pretrained model that has so many embeddings."""
+        source, target = str(self.cfg.source_lang), str(self.cfg.target_lang)
+        reader = SymbolReader(
+            data_bin=_open(self.cfg),
+            target=self._side(target, *([source] if not self.source_offset else [])),
+            source=self._side(source) if self.source_offset else None,
+            subword=self.cfg.subword,
+            encoder_json=self.cfg.encoder_json,
         )
-        piece_ids = segmenter.tokenizer.get_vocab()
-        return build_teacher_vocabulary(self.dictionary.symbols, segmenter.pieces, piece_ids)
+        return reader.vocabulary(bert_model, num_embeddings)
+
+    def _side(self, *langs: str) -> Side:
+        data_bin = _open(self.cfg)
+        of_target = langs[0] == self.cfg.target_lang
+        dictionary = self.target_dictionary if of_target else self.source_dictionary
+
+        def sentences() -> Iterator[np.ndarray]:
+            pairs = self.load_pairs(str(data_bin.path), self.cfg.train_subset.split(",")[0])
+            for side in (pairs.tgt, pairs.src)[0 if of_target else 1 :][: len(langs)]:
+                for index in range(min(len(side), _COUNTED)):
+                    yield side[index].numpy()
+
+        return Side(str(data_bin.dictionary(langs[0])), dictionary.symbols, sentences)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         """Build the teacher, and let its configuration travel in the checkpoint: it loads without its origin.
@@ -145,6 +197,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             mask_rate=self.cfg.mask_rate,
             max_positions=self.cfg.max_positions,
             fixed_masks=not training,
+            source_offset=self.source_offset,
         )
         if dataset.num_cut:
             log.warning(
@@ -165,41 +218,42 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         """
         langs = (str(self.cfg.source_lang), str(self.cfg.target_lang))
         check_split(path, split, langs, in_one_part=in_one_part)
-        return load_langpair_dataset(
+        data_format = readable_format(path, split, langs)
+        pairs = load_langpair_dataset(
             path,
             split,
             self.cfg.source_lang,
-            self.dictionary,
+            self.source_dictionary,
             self.cfg.target_lang,
-            self.dictionary,
+            self.target_dictionary,
             combine=combine,
-            dataset_impl=None,
+            dataset_impl=data_format,
             upsample_primary=1,
             left_pad_source=False,
             left_pad_target=False,
             max_source_positions=self.cfg.max_positions,
             max_target_positions=self.cfg.max_positions,
         )
+        if data_format == LAZY:
+            pairs.src, pairs.tgt = OneAtATime(pairs.src), OneAtATime(pairs.tgt)
+        return pairs
 
     def max_positions(self) -> int:
         """Return the longest input, as :func:`~bertkd_fairseq.teacher_input.input_length` counts it."""
         return self.cfg.max_positions
 
-    @property
-    def source_dictionary(self) -> Dictionary:
-        """The joined dictionary."""
-        return self.dictionary
 
-    @property
-    def target_dictionary(self) -> Dictionary:
-        """The joined dictionary."""
-        return self.dictionary
+def _open(cfg: BertCMLMConfig) -> DataBin:
+    return DataBin.of_any_origin(split_paths(cfg.data)[0], cfg.source_lang, cfg.target_lang)
 
 
 def _problems(cfg: BertCMLMConfig) -> list[str]:
     problems = data_problems(cfg.data)
     if not 0.0 < cfg.mask_rate <= 1.0:
         problems.append(must_be("--mask-rate", "above 0 and at most 1", cfg.mask_rate))
+    if cfg.subword not in (AUTO, *SCHEMES):
+        wanted = f"one of {', '.join((AUTO, *SCHEMES))}"
+        problems.append(must_be("--subword", wanted, cfg.subword))
     if cfg.max_positions < SHORTEST_INPUT:
         problems.append(must_be("--max-positions", f"at least {SHORTEST_INPUT}", cfg.max_positions))
     return problems

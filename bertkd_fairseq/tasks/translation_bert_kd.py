@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -21,7 +23,7 @@ from bertkd_fairseq.loss import RENORMALIZE
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
-from bertkd_fairseq.text.data_bin import check_split
+from bertkd_fairseq.text.data_bin import check_split, readable_format
 from bertkd_fairseq.topk_store import TopKStore
 
 log = logging.getLogger(__name__)
@@ -111,9 +113,9 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
 
         :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
         """
-        if self.cfg.dataset_impl != "raw":
-            self._check_split(split, epoch, combine)
-        super().load_dataset(split, epoch, combine, **kwargs)
+        self._check_split(split, epoch, combine)
+        with self._readable_format(split, epoch):
+            super().load_dataset(split, epoch, combine, **kwargs)
         if split != self.cfg.train_subset:
             return
         if self.distillation is None:
@@ -136,13 +138,30 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             pairs, store, self.distillation.kd_topk or store.k
         )
 
+    def _folder(self, split: str, epoch: int) -> str:
+        """Return the data folder of a split, as fairseq goes through them."""
+        folders: list[str] = split_paths(self.cfg.data)
+        return folders[(epoch - 1) % len(folders) if split == self.cfg.train_subset else 0]
+
     def _check_split(self, split: str, epoch: int, combine: bool) -> None:
-        folders = split_paths(self.cfg.data)
         training = split == self.cfg.train_subset
-        folder = folders[(epoch - 1) % len(folders)] if training else folders[0]
         in_one_part = training and combine and self.cfg.teacher_topk is not None
         langs = (self.cfg.source_lang, self.cfg.target_lang)
-        check_split(folder, split, langs, in_one_part=in_one_part)
+        check_split(self._folder(split, epoch), split, langs, in_one_part=in_one_part)
+
+    @contextmanager
+    def _readable_format(self, split: str, epoch: int) -> Iterator[None]:
+        """Within the context, name the format that fairseq doesn't find out by itself."""
+        given = self.cfg.dataset_impl
+        langs = (self.cfg.source_lang, self.cfg.target_lang)
+        needed = readable_format(self._folder(split, epoch), split, langs)
+        if needed is not None and given != needed:
+            log.info("%s is read as --dataset-impl %s", split, needed)
+            self.cfg.dataset_impl = needed
+        try:
+            yield
+        finally:
+            self.cfg.dataset_impl = given
 
     def _open_store(self, paths: str, pairs: Any, split: str, epoch: int) -> TopKStore:
         folders, stores = split_paths(self.cfg.data), split_paths(paths)

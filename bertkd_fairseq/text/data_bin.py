@@ -34,6 +34,9 @@ FORMAT = 1
 UNK_INDEX = list(SPECIAL_PIECES).index("<unk>")
 """The id of ``<unk>`` in every fairseq dictionary."""
 
+LAZY, RAW = "lazy", "raw"
+"""The ``--dataset-impl`` that reads what ``fairseq-preprocess`` wrote until 2019, and the one that reads text."""
+
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -50,7 +53,8 @@ TextKind = Literal["references", "tokenized"]
 _AGAIN = "Run `bertkd prepare` again."
 _REQUIRED = ("source_lang", "target_lang", "lowercase")
 _INDEX_MAGIC = b"MMIDIDX\x00\x00"
-_OTHER_MAGICS = (b"TNTIDX\x00\x00", b"HUFFIDX\x00")  # of fairseq's other formats
+_CACHED_MAGIC = b"TNTIDX\x00\x00"  # what fairseq-preprocess wrote until 2019
+_OTHER_MAGICS = (_CACHED_MAGIC, b"HUFFIDX\x00")
 _INDEX_HEADER = struct.Struct("<9sQBQ")  # magic, version, dtype code, number of sentences
 _DTYPES: dict[int, type] = {
     1: np.uint8,
@@ -101,6 +105,35 @@ class DataBin:
             )
         return cls(path, settings)
 
+    @classmethod
+    def of_any_origin(
+        cls, path: str | Path, source_lang: str | None = None, target_lang: str | None = None
+    ) -> DataBin:
+        """Open a data-bin, also one that ``fairseq-preprocess`` alone has made.
+
+        Languages that aren't given are those of the file names, as fairseq takes them.
+
+        :raises DataError: if names leave the languages open, or :meth:`open` does.
+        """
+        path = Path(path)
+        if (path / SETTINGS_FILE).exists():
+            return cls.open(path)
+        if source_lang is None or target_lang is None:
+            pairs = sorted({name.rpartition(".")[2] for name in binarized_splits(path)})
+            if len(pairs) != 1:
+                raise DataError(
+                    f"`{path}` must be of one pair of languages where they aren't given, but has "
+                    f"{', '.join(pairs) or 'none'} instead. Give --source-lang and --target-lang."
+                )
+            source, target = pairs[0].split("-")
+            source_lang, target_lang = source_lang or source, target_lang or target
+        return cls(path, {"source_lang": source_lang, "target_lang": target_lang})
+
+    @property
+    def keeps_tokenizer(self) -> bool:
+        """Whether the text was cut with the WordPiece tokenizer of a BERT, which the data-bin keeps."""
+        return "tokenizer" in self.settings
+
     @property
     def source_lang(self) -> str:
         """Code of the source language."""
@@ -146,7 +179,7 @@ class DataBin:
         return file
 
     def dictionary(self, lang: str) -> Path:
-        """Return the path of the dictionary of ``lang``; both languages have the same."""
+        """Return the path of the dictionary of ``lang``."""
         return self.path / f"dict.{lang}.txt"
 
     def prefix(self, split: str, lang: str) -> Path:
@@ -244,9 +277,9 @@ def read_index(prefix: Path) -> tuple[np.ndarray, np.dtype[Any]]:
 
 
 def binarized_splits(folder: str | Path) -> list[str]:
-    """Return what a folder holds of binarized text, as ``train.de-en``, sorted."""
-    pattern = re.compile(r"(.+\.[^.-]+-[^.-]+)\.[^.]+\.idx")
-    names = (pattern.fullmatch(path.name) for path in Path(folder).glob("*.idx"))
+    """Return what a folder holds of binarized text, or of raw text for ``--dataset-impl raw``, as ``train.de-en``."""
+    pattern = re.compile(r"(.+\.([^.-]+)-([^.-]+))\.(?:[^.]+\.idx|\2|\3)")
+    names = (pattern.fullmatch(path.name) for path in Path(folder).glob("*"))
     return sorted({match[1] for match in names if match})
 
 
@@ -255,9 +288,40 @@ def split_prefix(folder: str | Path, split: str, langs: tuple[str, str]) -> str 
     source, target = langs
     for pair in (f"{source}-{target}", f"{target}-{source}"):
         prefix = os.path.join(folder, f"{split}.{pair}.")
-        if os.path.exists(f"{prefix}{source}.idx"):
+        if any(os.path.exists(f"{prefix}{source}{end}") for end in (".idx", "")):
             return prefix
     return None
+
+
+def split_files(folder: str | Path, split: str, langs: tuple[str, str]) -> list[str]:
+    """Return the files of a split, of either language and in any of fairseq's formats.
+
+    :raises FileNotFoundError: if there are none.
+    """
+    prefix = split_prefix(folder, split, langs)
+    if prefix is None:
+        raise FileNotFoundError(f"no {split} split of {langs[0]} and {langs[1]} in {folder}")
+    ends = (".bin", ".idx") if os.path.exists(f"{prefix}{langs[0]}.idx") else ("",)
+    return [f"{prefix}{lang}{end}" for lang in langs for end in ends]
+
+
+def readable_format(folder: str | Path, split: str, langs: tuple[str, str]) -> str | None:
+    """Return the ``--dataset-impl`` that reads a split, where fairseq doesn't find out by itself; None elsewhere.
+
+    It takes text of the format of 2019 for ``cached``, and ends with a KeyError. Raw text it doesn't look for.
+    """
+    prefix = split_prefix(folder, split, langs)
+    if prefix is None:
+        return None
+    index = f"{prefix}{langs[0]}.idx"
+    if not os.path.exists(index):
+        return RAW
+    return LAZY if _magic(index) == _CACHED_MAGIC else None
+
+
+def _magic(index: str) -> bytes:
+    with open(index, "rb") as file:
+        return file.read(len(_CACHED_MAGIC))
 
 
 def check_split(
@@ -274,9 +338,8 @@ def check_split(
             f"`{folder}` must hold a split {split!r} of {langs[0]} and {langs[1]}, "
             f"but holds {', '.join(binarized_splits(folder)) or 'none'} instead."
         )
-    with open(f"{prefix}{langs[0]}.idx", "rb") as file:
-        other_format = file.read(8) in _OTHER_MAGICS
-    if other_format:
+    index = f"{prefix}{langs[0]}.idx"
+    if not os.path.exists(index) or _magic(index) in _OTHER_MAGICS:
         return  # nothing that `bertkd prepare` made: left to fairseq
     first, second = (len(read_index(Path(prefix + lang))[0]) for lang in langs)
     if first != second:

@@ -20,16 +20,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.errors import DataError, must_be, raise_all
-from bertkd_fairseq.hub import announce, loading_problem, name_problems
+from bertkd_fairseq.errors import DataError, must_be
 from bertkd_fairseq.text.facts import Coverage
+from bertkd_fairseq.text.segmentation.fast_tokenizer import load_fast_tokenizer
 from bertkd_fairseq.vocabulary import PADDING_SYMBOL_PREFIX, SPECIAL_PIECES, check_special_pieces
 
 CONTINUATION = "##"
 JOINER = "\uffed"
 MARKS = (CONTINUATION, JOINER)
-
-_EITHER_FILE = ("tokenizer.json", "vocab.txt")
 
 # What fairseq's Dictionary gives a meaning of its own: specials and padding to a multiple of 8.
 _RESERVED = re.compile(
@@ -190,26 +188,7 @@ def load_tokenizer(name: str, option: str = "tokenizer") -> Any:
 
     :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
     """
-    folder = Path(name)
-    raise_all(name_problems(option, name), DataError)
-    if folder.is_dir() and not any((folder / file).is_file() for file in _EITHER_FILE):
-        wanted = f"a folder with {' or '.join(_EITHER_FILE)}"
-        raise DataError(must_be(option, wanted, f"{name} without one"))
-    announce(name)
-    from bertkd_fairseq.compat import hide_broken_torchaudio  # loads torch
-
-    hide_broken_torchaudio()
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
-    except Exception as error:  # OSError, ValueError, and whatever a custom class raises
-        files = " or ".join(_EITHER_FILE)
-        raise DataError(loading_problem(option, name, files, error)) from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise DataError(
-            must_be(option, "a fast tokenizer (tokenizer.json)", type(tokenizer).__name__)
-        )
+    tokenizer = load_fast_tokenizer(name, option)
     model = type(tokenizer.backend_tokenizer.model).__name__
     if model != "WordPiece":
         raise DataError(must_be(option, "a WordPiece tokenizer", f"{name} of type {model}"))
