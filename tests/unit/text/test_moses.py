@@ -1,4 +1,4 @@
-"""Moses text and the cleaning rules."""
+"""Moses tokens and text again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertkd_fairseq.text.cleaning import CleaningRules
 from bertkd_fairseq.text.moses import MosesText, tokenize_lines, without_control_characters
 
 
@@ -106,28 +105,3 @@ def test_any_number_of_workers_gives_the_same_lines_in_order() -> None:
     assert tokenize_lines(lines, "en", lowercase=True, workers=2) == alone
     assert len(alone) == 4100
     assert (alone[7], alone[4000]) == ("", "line 4000 , it 's number 16000000 .")
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "reason"),
-    [
-        (1, 1, None),
-        (0, 3, "empty"),
-        (3, 0, "empty"),
-        (175, 175, None),
-        (176, 170, "too_long"),
-        (170, 176, "too_long"),
-        (2, 3, None),  # exactly 1.5
-        (3, 2, None),
-        (2, 4, "ratio"),
-        (16, 10, "ratio"),
-    ],
-)
-def test_cleaning_as_in_the_paper(source: int, target: int, reason: str | None) -> None:
-    rules = CleaningRules()
-    assert rules.reason_to_drop(" ".join("a" * source), " ".join("b" * target)) == reason
-
-
-def test_shortest_length() -> None:
-    assert CleaningRules(min_length=2).reason_to_drop("a", "b b") == "too_short"
-    assert CleaningRules(min_length=2).reason_to_drop("a a", "b b") is None
