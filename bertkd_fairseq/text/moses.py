@@ -96,6 +96,25 @@ class MosesText:
         return " ".join([*tags, text] if text else tags)
 
 
+class TokenizedText:
+    """Text that is tokens already, in the place of :class:`MosesText`: neither way changes them.
+
+    :param lowercase: lowercase the tokens.
+    """
+
+    def __init__(self, *, lowercase: bool = False) -> None:
+        self.lowercase = lowercase
+
+    def tokenize(self, line: str) -> str:
+        """Return the tokens of ``line``, separated by single spaces; tags in front of it stay as they are."""
+        tags, text = _without_tags(without_control_characters(line))
+        return " ".join([*tags, *(text.lower() if self.lowercase else text).split()])
+
+    def detokenize(self, tokens: str) -> str:
+        """Return ``tokens``."""
+        return tokens
+
+
 def _without_tags(line: str) -> tuple[list[str], str]:
     """Return the tags in front of a line and the rest.
 

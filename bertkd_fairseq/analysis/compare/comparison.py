@@ -126,7 +126,7 @@ def _measure(
     text = [[run.text for run in system.runs] for system in systems]
     raw = [texts.reference]
     measured = {}
-    if target.has_spaces:
+    if target.has_words:
         words = [[run.tokenized for run in system.runs] for system in systems]
         tokenized = {"tokenize": "none", "force": True, "references": [texts.tokenized_reference]}
         measured["tokenized_bleu"] = Measurement(BLEU(lowercase=lowercase, **tokenized), words)
@@ -142,8 +142,8 @@ def _measure(
 
 def _lengths(texts: Texts, target: Target) -> np.ndarray:
     """Return the length of every reference (sentences,), in Moses words or in characters."""
-    lines = texts.tokenized_reference if target.has_spaces else texts.reference
-    return np.array([length(line, target.has_spaces) for line in lines])
+    lines = texts.tokenized_reference if target.has_words else texts.reference
+    return np.array([length(line, target.has_words) for line in lines])
 
 
 def _by_length(

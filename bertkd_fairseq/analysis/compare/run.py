@@ -18,7 +18,7 @@ from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.lines import read_lines
-from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.moses import MosesText, TokenizedText
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,12 @@ class CompareConfig:
     keep_punctuation: bool = setting(
         "don't normalise quotes, dashes and so on. Use it if the text was prepared with --keep-punctuation. Not "
         "needed with --data-bin, which records it",
+        default=False,
+        group=_REFERENCE,
+    )
+    tokenized: bool = setting(
+        "reference and plain translations are tokens already: Moses neither makes nor joins any, and words are what "
+        "stands between spaces",
         default=False,
         group=_REFERENCE,
     )
@@ -133,6 +139,10 @@ class CompareConfig:
             )
         if self.keep_punctuation and self.data_bin:
             problems.append(f"`{keep}` can't be given with `{data_bin}`, which tells it.")
+        if self.keep_punctuation and self.tokenized:
+            problems.append(
+                f"`{keep}` can't be given with `{named(self, 'tokenized')}`, which changes nothing."
+            )
         if self.gen_subset and self.reference:
             problems.append(
                 f"`{gen_subset}` can't be given with `{reference}`, which is one split."
@@ -183,12 +193,14 @@ def compare(config: CompareConfig) -> Compared:
     lang = config.target_lang
     if not lang:
         lang = data_bin.target_lang if data_bin else language_of(str(config.reference))
-    normalize = data_bin.normalize if data_bin else not config.keep_punctuation
-    moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
+    moses: MosesText | TokenizedText = TokenizedText(lowercase=lowercase)
+    if not config.tokenized:
+        normalize = data_bin.normalize if data_bin else not config.keep_punctuation
+        moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
     path, texts = _read_texts(config, data_bin, moses)
     systems = _read_systems(config.systems, texts.reference, moses)
-    target = target_of(lang, config.tokenize)
-    if not target.has_spaces:
+    target = target_of(lang, config.tokenize, config.tokenized)
+    if not target.has_words:
         texts, systems = _cut_as_bleu(target, lowercase, texts, systems)
     comparison = compare_systems(
         systems,
@@ -204,7 +216,7 @@ def compare(config: CompareConfig) -> Compared:
 
 
 def _read_texts(
-    config: CompareConfig, data_bin: DataBin | None, moses: MosesText
+    config: CompareConfig, data_bin: DataBin | None, moses: MosesText | TokenizedText
 ) -> tuple[str | Path, Texts]:
     """Return the path of the reference, and what is in it and in the source."""
     path: str | Path
@@ -253,7 +265,9 @@ def language_of(reference: str) -> str:
 
 
 def _read_systems(
-    files: Mapping[str, Sequence[str | Path]], reference: list[str], moses: MosesText
+    files: Mapping[str, Sequence[str | Path]],
+    reference: list[str],
+    moses: MosesText | TokenizedText,
 ) -> list[System]:
     """Read all systems; what is wrong with any of them is told at once."""
     systems, errors = [], []

@@ -16,12 +16,19 @@ _PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 
 @dataclass(frozen=True)
 class Target:
-    """What is known of the target language: sacreBLEU's ``tokenizer``, and what a reader should know of it."""
+    """What is known of the target language, and what a reader should know of it."""
 
     lang: str
-    tokenizer: str
-    has_spaces: bool
+    tokenizer: str  # sacreBLEU's
+    lengths: str = (
+        "Moses words"  # what lengths are counted in; else words, of tokenised text, or characters
+    )
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there are words before BLEU cuts them."""
+        return self.lengths != "characters"
 
     @property
     def is_english(self) -> bool:
@@ -29,14 +36,11 @@ class Target:
         return self.lang in ("en", "eng")
 
     @property
-    def lengths(self) -> str:
-        """What lengths are counted in."""
-        return "Moses words" if self.has_spaces else "characters"
-
-    @property
     def ngrams(self) -> str:
-        """What the n-grams that are looked for twice consist of: Moses words, else what BLEU counts."""
-        return "words" if self.has_spaces else f"{self.tokenizer} tokens"
+        """What the n-grams that are looked for twice consist of: words, else what BLEU counts."""
+        if self.has_words:
+            return "words"
+        return "characters" if self.tokenizer == "char" else f"{self.tokenizer} tokens"
 
 
 def tokenizer_problems(name: str, tokenizer: str | None) -> list[str]:
@@ -53,23 +57,27 @@ def tokenizer_problems(name: str, tokenizer: str | None) -> list[str]:
     )
 
 
-def target_of(lang: str, tokenizer: str | None) -> Target:
+def target_of(lang: str, tokenizer: str | None, tokenized: bool) -> Target:
     """Return how ``lang`` is cut: by ``tokenizer``, which has no problems, or else by the one that is its own.
 
     Where that one isn't installed it is ``char``, and a note says so.
+
+    :param tokenized: the text has spaces between words, whatever the language.
     """
-    spaces, notes = has_spaces(lang), []
+    notes = []
     chosen = tokenizer or sacrebleu_tokenizer(lang)
     if not tokenizer and (missing := _missing(chosen)):
         notes.append(
             f"BLEU is by characters, because sacreBLEU's {chosen} isn't installed. {missing}"
         )
+        log.warning("%s", notes[0])
         chosen = "char"
-    if not spaces:
-        notes.append(f"No tok BLEU, and lengths in characters: {lang} has no spaces between words.")
-    for note in notes:
-        log.warning("%s", note)
-    return Target(lang, chosen, spaces, tuple(notes))
+    if tokenized:
+        return Target(lang, chosen, "words", tuple(notes))
+    if has_spaces(lang):
+        return Target(lang, chosen, notes=tuple(notes))
+    notes.append(f"No tok BLEU, and lengths in characters: {lang} has no spaces between words.")
+    return Target(lang, chosen, "characters", tuple(notes))
 
 
 def _missing(tokenizer: str) -> str:

@@ -57,7 +57,7 @@ def length_table(comparison: Comparison) -> Table:
 
 def length_title(comparison: Comparison) -> str:
     """Return the heading above the table of lengths."""
-    in_characters = "" if comparison.target.has_spaces else ", in characters"
+    in_characters = "" if comparison.target.has_words else ", in characters"
     return f"BLEU by length of the reference{in_characters}"
 
 

@@ -28,7 +28,7 @@ def compare(**kwargs: object) -> Comparison:
         for name, lines in (("plain", PLAIN), ("other", OTHER))
     ]
     texts = Texts(REFERENCE, REFERENCE, source=[f"source {i}" for i in range(5)])
-    target = Target("en", "13a", has_spaces=True)
+    target = Target("en", "13a")
     return compare_systems(
         systems, texts, lowercase=False, trials=Trials(20, 20), target=target, **kwargs
     )

@@ -21,7 +21,7 @@ NAME = 'a"><img src=x onerror=alert(2)>$'
 REFERENCE = ["one two three four five", f"{EVIL} one two three", "six seven eight"]
 PLAIN = ["one two three", "one two", "six seven"]
 OTHER = ["one two three four", f"{EVIL} one two", ""]
-ENGLISH = Target("en", "13a", has_spaces=True)
+ENGLISH = Target("en", "13a")
 VOID = {"meta", "img", "br"}
 
 

@@ -50,7 +50,7 @@ def compare(
         System(name, [Run(Path(run), "text", texts[run], texts[run]) for run in runs])
         for name, runs in systems.items()
     ]
-    kwargs.setdefault("target", Target("en", "13a", has_spaces=True))
+    kwargs.setdefault("target", Target("en", "13a"))
     return compare_systems(read, Texts(texts["ref"], texts["ref"]), **kwargs)
 
 
@@ -192,6 +192,18 @@ def test_single_sentence_is_no_sample(texts: dict[str, list[str]]) -> None:
     assert found is not None and (found.interval, found.bootstrap_p) == (None, None)
     assert [row[-1] for row in length_table(ours)][-1] == "+0.00 [-]"
     draw_plots(ours)
+
+
+def test_another_seed_draws_other_sentences(texts: dict[str, list[str]]) -> None:
+    systems = {"a": ["plain"], "b": ["plain2"]}
+    drawn = {
+        (seed, turn): compare(texts, systems, lowercase=False, trials=Trials(50, 50, seed)).scores
+        for seed in (1, 2)
+        for turn in "ab"
+    }
+    assert drawn[1, "a"] == drawn[1, "b"] != drawn[2, "a"] == drawn[2, "b"]
+    first, second = (drawn[seed, "a"]["b"]["bleu"] for seed in (1, 2))
+    assert first.score == second.score and first.resampled_mean != second.resampled_mean
 
 
 def test_sentence_scores_are_sacrebleus(texts: dict[str, list[str]]) -> None:
