@@ -22,8 +22,8 @@ class Cleaned(NamedTuple):
 class CleaningRules:
     """Which training pairs stay, by the length of their sides (appendix A of the paper).
 
-    A length is a number of Moses tokens, or of characters without spaces on a side whose language writes none
-    (``has_spaces``: of source and target). ``min_length`` bounds either. ``max_ratio`` bounds the longer side over the
+    A length is a number of Moses tokens, or of characters on a side whose language writes no spaces between words
+    (:func:`~bertkd_fairseq.text.languages.has_spaces` tells). ``min_length`` bounds either. ``max_ratio`` bounds the longer side over the
     shorter, whichever it is, where both are counted in tokens: there is none between tokens and characters.
 
     The paper says nothing of characters. 350 are about 175 tokens: in 50,000 pairs of the Tanaka corpus, Japanese has
@@ -34,16 +34,17 @@ class CleaningRules:
     max_length: int = 175
     max_ratio: float = 1.5
     max_characters: int = 350
-    has_spaces: tuple[bool, bool] = (True, True)
+    source_has_spaces: bool = True
+    target_has_spaces: bool = True
 
     def reason_to_drop(self, source: str, target: str) -> str | None:
         """Return why a tokenised pair goes, or None.
 
         It is one of empty, too_short, too_few_characters, too_long, too_many_characters, ratio.
         """
-        sides = list(
-            zip(map(length, (source, target), self.has_spaces), self.has_spaces, strict=True)
-        )
+        has_spaces = (self.source_has_spaces, self.target_has_spaces)
+        sizes = map(length, (source, target), has_spaces)
+        sides = list(zip(sizes, has_spaces, strict=True))
         if not all(size for size, _ in sides):
             return "empty"
         for size, spaces in sides:
@@ -53,7 +54,7 @@ class CleaningRules:
             if size > (self.max_length if spaces else self.max_characters):
                 return "too_long" if spaces else "too_many_characters"
         shorter, longer = sorted(size for size, _ in sides)
-        if all(self.has_spaces) and longer > self.max_ratio * shorter:
+        if all(has_spaces) and longer > self.max_ratio * shorter:
             return "ratio"
         return None
 

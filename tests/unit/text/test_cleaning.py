@@ -51,30 +51,30 @@ def test_shortest_length() -> None:
 def test_characters_are_counted_where_a_side_has_no_spaces(
     source: str, target: str, reason: str | None
 ) -> None:
-    assert CleaningRules(has_spaces=(True, False)).reason_to_drop(source, target) == reason
-    swapped = CleaningRules(has_spaces=(False, True)).reason_to_drop(target, source)
+    assert CleaningRules(target_has_spaces=False).reason_to_drop(source, target) == reason
+    swapped = CleaningRules(source_has_spaces=False).reason_to_drop(target, source)
     assert swapped == ("too_many_characters" if reason == "too_long" else reason)
 
 
 def naive(rules: CleaningRules, source: str, target: str) -> str | None:
     """The rules once more, side by side."""
-    s = len(source.split()) if rules.has_spaces[0] else len(source.replace(" ", ""))
-    t = len(target.split()) if rules.has_spaces[1] else len(target.replace(" ", ""))
+    s = len(source.split()) if rules.source_has_spaces else len(source.replace(" ", ""))
+    t = len(target.split()) if rules.target_has_spaces else len(target.replace(" ", ""))
     if s == 0 or t == 0:
         return "empty"
     if s < rules.min_length:
-        return "too_short" if rules.has_spaces[0] else "too_few_characters"
+        return "too_short" if rules.source_has_spaces else "too_few_characters"
     if t < rules.min_length:
-        return "too_short" if rules.has_spaces[1] else "too_few_characters"
-    if rules.has_spaces[0] and s > rules.max_length:
+        return "too_short" if rules.target_has_spaces else "too_few_characters"
+    if rules.source_has_spaces and s > rules.max_length:
         return "too_long"
-    if not rules.has_spaces[0] and s > rules.max_characters:
+    if not rules.source_has_spaces and s > rules.max_characters:
         return "too_many_characters"
-    if rules.has_spaces[1] and t > rules.max_length:
+    if rules.target_has_spaces and t > rules.max_length:
         return "too_long"
-    if not rules.has_spaces[1] and t > rules.max_characters:
+    if not rules.target_has_spaces and t > rules.max_characters:
         return "too_many_characters"
-    if rules.has_spaces == (True, True) and (s > 1.5 * t or t > 1.5 * s):
+    if rules.source_has_spaces and rules.target_has_spaces and (s > 1.5 * t or t > 1.5 * s):
         return "ratio"
     return None
 
@@ -88,7 +88,7 @@ LINES = st.lists(
 def test_cleaning_against_naive_rules(
     source: list[str], target: list[str], spaces: tuple[bool, bool]
 ) -> None:
-    rules = CleaningRules(min_length=2, max_length=3, max_characters=4, has_spaces=spaces)
+    rules = CleaningRules(2, 3, 1.5, 4, *spaces)
     pairs = list(zip(source, target, strict=False))
     reasons = [naive(rules, *pair) for pair in pairs]
     cleaned = rules.clean(Sides([s for s, _ in pairs], [t for _, t in pairs]))
