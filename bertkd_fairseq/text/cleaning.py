@@ -23,8 +23,8 @@ class CleaningRules:
     """Which training pairs stay, by the length of their sides (appendix A of the paper).
 
     A length is a number of Moses tokens, or of characters on a side whose language writes no spaces between words
-    (:func:`~bertkd_fairseq.text.languages.has_spaces` tells). ``min_length`` bounds either. ``max_ratio`` bounds the longer side over the
-    shorter, whichever it is, where both are counted in tokens: there is none between tokens and characters.
+    (:func:`~bertkd_fairseq.text.languages.has_spaces` tells). ``min_length`` bounds either. ``max_ratio`` bounds the
+    longer side over the shorter, whichever it is, where both are counted in tokens.
 
     The paper says nothing of characters. 350 are about 175 tokens: in 50,000 pairs of the Tanaka corpus, Japanese has
     1.9 characters for each English token.
