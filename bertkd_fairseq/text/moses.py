@@ -3,8 +3,10 @@
 Nothing is escaped (``&apos;`` would become five WordPieces) and therefore nothing is unescaped.
 Where sacremoses differs from Moses' own ``tokenizer.perl``, its tokens are brought back to that
 script's: ``tests/unit/text/moses_lines.jsonl`` has what it gives for hard lines. Known to be left: CJK
-beside an English apostrophe, the script's own markers (``DOTMULTI``) as text, control characters,
-which go here, and words of Indic scripts, which the script cuts at every virama and nukta.
+beside an English apostrophe, the script's own markers (``DOTMULTI``) as text, and control characters,
+which go here. On purpose different, because no detokeniser could undo it: the script cuts words at every
+mark that isn't a letter by itself (viramas, tone marks, a decomposed accent), at joiners, at the marks that
+Tibetan and Hebrew write inside a word, and emoji between their parts. Tags in front of a sentence are no text.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from functools import cache
 from itertools import repeat
 
 from bertkd_fairseq.progress import Progress
+from bertkd_fairseq.text.languages import has_spaces
 
 _CHUNK = 2000
 
@@ -29,9 +32,21 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 # Moses splits the period off the last word whatever it is ("u.s.a ."); sacremoses keeps it where it
 # would within a sentence. Several dots stay together in both.
 _LAST_PERIOD = re.compile(r"(?<=[^.\s])\.$")
-# sacremoses has lists of letters, old and without CJK; Moses asks the Unicode properties.
-_SEPARATED = r"([^\p{{Alphabetic}}\p{{Nd}}{marks}\s.'`,\-])"
+# sacremoses has lists of letters, old and without CJK; Moses asks the Unicode properties. What belongs to words besides
+# letters and digits: marks, joiners (Persian needs them inside words), Tibetan tsheg, Hebrew maqaf, geresh, gershayim.
+_WITHIN_WORDS = r"\p{M}\u200c\u200d\u0f0b\u05be\u05f3\u05f4"
+_ZERO_WIDTH_SPACE = (
+    r"\u200b"  # stands between words where there are no spaces, in Khmer and Burmese above all
+)
+# Everything else is a token of its own, a whole grapheme (\X): a flag or a family is one emoji of several characters.
+_SEPARATED = r"((?=[^\p{{Alphabetic}}\p{{Nd}}{within_words}\s.'`,\-])\X)"
 _ALPHABETIC, _LOWERCASE = r"\p{Alphabetic}", r"\p{Lowercase}"
+# What the detokeniser puts to the word before: sacremoses knows ASCII's alone.
+_CLOSING = r"^[\p{Terminal_Punctuation}\\%}\])]+$"
+# Japanese and Chinese punctuation and letters as wide as theirs have their own space inside.
+_SPACE_AT_WIDE = re.compile("(?<=[\u3000-\u303f\uff01-\uff60]) | (?=[\u3000-\u303f\uff01-\uff60])")
+# What tells a multilingual model its languages: <2en>, >>fra<<, __de__, with a space behind.
+_TAGS = re.compile(r"\s*((?:(?:<[^<>\s]+>|>>[^<>\s]+<<|__\w+__)(?:\s+|$))*)")
 
 
 def without_control_characters(line: str) -> str:
@@ -50,29 +65,64 @@ class MosesText:
     def __init__(self, lang: str, *, lowercase: bool = False, normalize: bool = True) -> None:
         import regex
         from sacremoses import MosesDetokenizer, MosesPunctNormalizer, MosesTokenizer
-        from sacremoses.indic import NUKTAS, VIRAMAS
 
         self.lowercase = lowercase
+        self._spaces = has_spaces(lang)
         self._normalizer = MosesPunctNormalizer(lang) if normalize else None
         self._tokenizer = MosesTokenizer(lang)
-        separated = _SEPARATED.format(marks="".join((*VIRAMAS, *NUKTAS)))
+        within_words = _WITHIN_WORDS if self._spaces else _WITHIN_WORDS + _ZERO_WIDTH_SPACE
+        separated = _SEPARATED.format(within_words=within_words)
         self._tokenizer.PAD_NOT_ISALNUM = regex.compile(separated), r" \1 "
         self._tokenizer.isanyalpha = regex.compile(_ALPHABETIC).search
         self._tokenizer.islower = regex.compile(_LOWERCASE).match
         self._detokenizer = MosesDetokenizer(lang)
+        self._detokenizer.IS_PUNCT = regex.compile(_CLOSING)
 
     def tokenize(self, line: str) -> str:
-        """Return the tokens of a raw ``line``, separated by single spaces."""
-        text = without_control_characters(line)
+        """Return the tokens of a raw ``line``, separated by single spaces; tags in front of it stay as they are."""
+        tags, text = _without_tags(without_control_characters(line))
         if self._normalizer is not None:
             text = self._normalizer.normalize(text)
         text = self._tokenizer.tokenize(text, escape=False, return_str=True)
         text = _LAST_PERIOD.sub(" .", " ".join(text.split()))
-        return text.lower() if self.lowercase else text
+        return " ".join([*tags, *(text.lower() if self.lowercase else text).split()])
 
     def detokenize(self, tokens: str) -> str:
-        """Return the text of ``tokens`` that are separated by spaces."""
-        return str(self._detokenizer.detokenize(tokens.split(), unescape=False))
+        """Return the text of ``tokens`` that are separated by spaces; tags in front of it stay as they are."""
+        tags, text = _without_tags(tokens)
+        text = str(self._detokenizer.detokenize(text.split(), unescape=False))
+        if not self._spaces:
+            text = _SPACE_AT_WIDE.sub("", text)
+        return " ".join([*tags, text] if text else tags)
+
+
+class TokenizedText:
+    """Text that is tokens already, in the place of :class:`MosesText`: neither way changes them.
+
+    :param lowercase: lowercase the tokens.
+    """
+
+    def __init__(self, *, lowercase: bool = False) -> None:
+        self.lowercase = lowercase
+
+    def tokenize(self, line: str) -> str:
+        """Return the tokens of ``line``, separated by single spaces; tags in front of it stay as they are."""
+        tags, text = _without_tags(without_control_characters(line))
+        return " ".join([*tags, *(text.lower() if self.lowercase else text).split()])
+
+    def detokenize(self, tokens: str) -> str:
+        """Return ``tokens``."""
+        return tokens
+
+
+def _without_tags(line: str) -> tuple[list[str], str]:
+    """Return the tags in front of a line and the rest.
+
+    sacremoses could protect them by a pattern, but only as a word like others, which lowercasing and
+    the word beside it would touch.
+    """
+    found = _TAGS.match(line)
+    return (found[1].split(), line[found.end() :]) if found else ([], line)
 
 
 @cache

@@ -254,3 +254,135 @@ def test_a_gzipped_reference_is_in_the_same_language(
     capsys.readouterr()
     assert scores[0] == scores[1]
     assert scores[0]["a"]["bleu"]["score"] == pytest.approx(100)
+
+
+CHINESE = ["他是一名学生。", "今天天气很好，我们去公园吧！", "这是什么？"] * 3
+JAPANESE = [
+    "私はテニス部員です。",
+    "エミは幸せそうに見えます。",
+    "この事実を心に留めておいて下さい。",
+] * 3
+
+
+@pytest.fixture
+def asian(tmp_path: Path) -> Path:
+    """References, and systems that leave out the second character of every third line."""
+    for lang, lines in (("zh", CHINESE), ("ja", JAPANESE)):
+        spoilt = [line if i % 3 else line[0] + line[2:] for i, line in enumerate(lines)]
+        for name, text in ((f"ref.{lang}", lines), (f"spoilt.{lang}", spoilt)):
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in text), "utf-8")
+    return tmp_path
+
+
+def test_chinese_by_default(asian: Path) -> None:
+    """A perfect system has all points; lengths are in characters, and no report speaks of words."""
+    done = run_command(
+        [*BERTKD, "compare", "--reference", "ref.zh", "--system", "good=ref.zh",
+         "--system", "poor=spoilt.zh", "--resamples", "50", "--trials", "50", "--buckets", "5,9",
+         "--examples", "0", "--json", "x.json", "--html", "x.html"],
+        cwd=asian,
+    )  # fmt: skip
+    report = json.loads((asian / "x.json").read_text("utf-8"))
+    scores = report["scores"]
+    assert {*scores["good"]} == {"bleu", "chrf"} and "|tok:zh|" in report["signatures"]["bleu"]
+    assert [scores["good"][m]["score"] for m in ("bleu", "chrf")] == pytest.approx([100, 100])
+    theirs = run_command(
+        [sys.executable, "-m", "sacrebleu", "ref.zh", "-i", "spoilt.zh", "-tok", "zh", "-w", "12"],
+        cwd=asian,
+    ).stdout
+    assert round(scores["poor"]["bleu"]["score"], 12) == json.loads(theirs)["score"]
+    buckets = [(b["shortest"], b["num_sentences"]) for b in report["length_buckets"]]
+    assert buckets == [(1, 3), (6, 3), (10, 3)]  # 5, 7 and 14 characters
+    assert report["target"] == {
+        "lang": "zh",
+        "tokenizer": "zh",
+        "lengths": "characters",
+        "notes": ["No tok BLEU, and lengths in characters: zh has no spaces between words."],
+    }
+    assert "BLEU by length of the reference, in characters\ncharacters  sentences" in done.stdout
+    assert "n-grams of zh tokens repeated within a sentence, %" in done.stdout
+    assert report["target"]["notes"][0] in done.stdout and "tok BLEU:" not in done.stdout
+    html = (asian / "x.html").read_text("utf-8")
+    assert "so many characters; below" in html and "N-grams of zh tokens repeated" in html
+    assert "Moses" not in html.replace("as in Moses", "")
+
+
+@pytest.mark.parametrize("tokenizer", ["ja-mecab", "char", "intl"])
+def test_japanese_scores_are_those_of_the_sacrebleu_command(asian: Path, tokenizer: str) -> None:
+    chosen = [] if tokenizer == "ja-mecab" else ["--tokenize", tokenizer]
+    done = run_command(
+        [*BERTKD, "compare", "--reference", "ref.ja", "--system", "poor=spoilt.ja", *chosen,
+         "--resamples", "9", "--json", "x.json"],
+        cwd=asian,
+    )  # fmt: skip
+    report = json.loads((asian / "x.json").read_text("utf-8"))
+    argv = [sys.executable, "-m", "sacrebleu", "ref.ja", "-i", "spoilt.ja", "-tok", tokenizer]
+    theirs = json.loads(run_command([*argv, "-w", "12"], cwd=asian).stdout)
+    assert round(report["scores"]["poor"]["bleu"]["score"], 12) == theirs["score"]
+    assert report["signatures"]["bleu"] == theirs["signature"]
+    assert theirs["signature"] in done.stdout and f"|tok:{tokenizer}" in done.stdout
+
+
+def test_generated_japanese_is_joined_again(asian: Path) -> None:
+    """What fairseq-generate prints of text with spaces between words scores as the text without."""
+    spaced = ["私 は テニス 部員 で す 。", "エミ は 幸せ そう に 見え ま す 。",
+              "この 事実 を 心 に 留め て お い て 下さ い 。"] * 3  # fmt: skip
+    out = "".join(f"H-{i}\t-1.0\t{line}\n" for i, line in enumerate(spaced))
+    (asian / "out").write_text(out, "utf-8")
+    command = [*BERTKD, "compare", "--reference", "ref.ja", "--system", "a=out", "--resamples", "9"]
+    run_command([*command, "--json", "x.json"], cwd=asian)
+    scores = json.loads((asian / "x.json").read_text("utf-8"))["scores"]["a"]
+    assert scores["bleu"]["score"] == pytest.approx(100)
+    assert scores["bleu"]["length_ratio"] == 1
+
+
+def test_tokenised_text_has_words_in_any_language(asian: Path) -> None:
+    spaced = ["私 は テニス 部員 で す 。", "エミ は 幸せ そう に 見え ま す 。", "<2en> a ,b ."]
+    (asian / "spaced.ja").write_text("".join(f"{line}\n" for line in spaced), "utf-8")
+    out = "".join(f"H-{i}\t-1.0\t{line}\n" for i, line in enumerate(spaced))
+    (asian / "out").write_text(out, "utf-8")
+    command = [*BERTKD, "compare", "--reference", "spaced.ja", "--system", "a=out", "--tokenized"]
+    done = run_command([*command, "--resamples", "9", "--json", "x.json"], cwd=asian)
+    report = json.loads((asian / "x.json").read_text("utf-8"))
+    for score in report["scores"]["a"].values():
+        assert score["score"] == pytest.approx(100)
+    assert {*report["scores"]["a"]} == {"tokenized_bleu", "bleu", "chrf"}
+    assert report["target"]["lengths"] == "words" and "has no spaces" not in done.stdout
+
+
+def test_rouge_in_all_reports(files: Path) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    command = [*BERTKD, "compare", "--reference", "ref.en", "--system", "poor=poor.out"]
+    command += ["--system", "good=good.out", "--resamples", "50", "--trials", "50"]
+    done = run_command(
+        [*command, "--metric", "rouge", "--json", "x.json", "--html", "x.html"], cwd=files
+    )
+    report = json.loads((files / "x.json").read_text("utf-8"))
+    html = (files / "x.html").read_text("utf-8")
+    for kind, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L")):
+        scorer = RougeScorer([kind], use_stemmer=True)
+        f1 = [scorer.score(line, "a cat.")[kind].fmeasure for line in REFERENCE]
+        poor, good = (report["scores"][name][kind] for name in ("poor", "good"))
+        assert poor["score"] == pytest.approx(100 * sum(f1) / len(f1))
+        assert good["score"] == pytest.approx(100) and good["against_first"]["bootstrap_p"] < 0.05
+        signature = report["signatures"][kind]
+        assert signature.startswith("nrefs:1|case:lc|tok:rouge|stem:porter|mean:sentences|version:")
+        for text in (done.stdout, html):
+            assert f"{title}: " in text and signature in text
+            assert f"{poor['score']:.2f}" in text
+    plain = run_command(command, cwd=files).stdout
+    assert "ROUGE" not in plain
+
+
+def test_the_seed_is_the_options_else_sacrebleus(files: Path) -> None:
+    command = [*BERTKD, "compare", "--reference", "ref.en", "--system", "a=poor.out"]
+    command += ["--system", "b=good.out", "--resamples", "20", "--trials", "20"]
+
+    def report(*options: str, **env: str) -> str:
+        return run_command([*command, *options], cwd=files, env=env).stdout
+
+    seven = report("--seed", "7")
+    assert "seed 7." in seven
+    assert report(SACREBLEU_SEED="7") == seven == report("--seed", "7", SACREBLEU_SEED="none")
+    assert "seed 12345." in report()

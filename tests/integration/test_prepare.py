@@ -126,7 +126,14 @@ def test_settings_and_report(prepared: Path, corpus: Path, tiny_bert: Path) -> N
     coverage = settings["dictionary"]["coverage"]["joined"]
     assert 0 < coverage["unknown_types"] < coverage["types"]
     assert settings["normalize_punctuation"] is True
-    assert settings["cleaning"] == {"min_length": 1, "max_length": 175, "max_ratio": 1.5}
+    assert settings["cleaning"] == {
+        "min_length": 1,
+        "max_length": 175,
+        "max_ratio": 1.5,
+        "max_characters": 350,
+        "source_has_spaces": True,
+        "target_has_spaces": True,
+    }
     assert settings["inputs"][0] == {
         "file": str(corpus / "train.de"),
         "sha256": hashlib.sha256((corpus / "train.de").read_bytes()).hexdigest(),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
 
-from bertkd_fairseq.analysis.compare.scoring import Measurement, Score, Trials, seed
+from bertkd_fairseq.analysis.compare.rouge import KINDS, Rouge
+from bertkd_fairseq.analysis.compare.scoring import Measurement, Score, Trials
+from bertkd_fairseq.analysis.compare.target import Target
 from bertkd_fairseq.analysis.compare.translations import System
+from bertkd_fairseq.text.languages import length
 
 LONGEST_NGRAM = 4
 
@@ -20,13 +23,13 @@ class Texts:
     """What the systems were given and should have said; ``source`` may be unknown."""
 
     reference: list[str]
-    tokenized_reference: list[str]
+    tokenized_reference: list[str]  # in Moses words, or what ``Target.ngrams`` says
     source: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """BLEU on the sentences whose reference has ``shortest`` to ``longest`` Moses words."""
+    """BLEU on the sentences whose reference has ``shortest`` to ``longest`` Moses words, or characters."""
 
     shortest: int
     longest: int | None  # None: no limit
@@ -59,14 +62,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that is reported; scores by system, then by metric (:data:`scoring.METRICS`)."""
+    """Everything that is reported; scores by system, then by metric (of :data:`scoring.METRICS`)."""
 
     scores: dict[str, dict[str, Score]]
     signatures: dict[str, str]
     trials: Trials
     num_sentences: int
     lowercase: bool
-    seed: str
+    target: Target
     length_buckets: list[LengthBucket]
     repetition: dict[str, list[float]]  # by system: of 1-grams, 2-grams, ...
     reference_repetition: list[float]
@@ -79,15 +82,18 @@ def compare_systems(
     *,
     lowercase: bool,
     trials: Trials,
+    target: Target,
+    metric: str | None = None,
     bucket_ends: Sequence[int] = (10, 20, 30, 40, 50),
     num_examples: int = 3,
 ) -> Comparison:
     """Score every system and test each against the first.
 
+    :param metric: ``rouge`` has the scores of ROUGE as well.
     :param bucket_ends: the longest reference of each length bucket but the last, rising.
     :param num_examples: how many sentences to show that a system translates better, and worse.
     """
-    measured = _measure(systems, texts, lowercase)
+    measured = _measure(systems, texts, lowercase, target, metric)
     scores: dict[str, dict[str, Score]] = {system.name: {} for system in systems}
     for metric, measurement in measured.items():
         for system, score in zip(systems, measurement.scores(trials), strict=True):
@@ -98,8 +104,10 @@ def compare_systems(
         trials=trials,
         num_sentences=len(texts.reference),
         lowercase=lowercase,
-        seed=seed(),
-        length_buckets=_by_length(systems, texts, measured["bleu"], trials, bucket_ends),
+        target=target,
+        length_buckets=_by_length(
+            systems, _lengths(texts, target), measured["bleu"], trials, bucket_ends
+        ),
         repetition={
             system.name: _mean_repetition([run.tokenized for run in system.runs])
             for system in systems
@@ -109,30 +117,43 @@ def compare_systems(
     )
 
 
-def _measure(systems: Sequence[System], texts: Texts, lowercase: bool) -> dict[str, Measurement]:
+def _measure(
+    systems: Sequence[System], texts: Texts, lowercase: bool, target: Target, metric: str | None
+) -> dict[str, Measurement]:
     """Return the measurements by metric, each of the form of text that it is defined on."""
     from sacrebleu.metrics import BLEU, CHRF
 
-    words = [[run.tokenized for run in system.runs] for system in systems]
     text = [[run.text for run in system.runs] for system in systems]
-    tokenized = {"tokenize": "none", "force": True, "references": [texts.tokenized_reference]}
     raw = [texts.reference]
-    return {
-        "tokenized_bleu": Measurement(BLEU(lowercase=lowercase, **tokenized), words),
-        "bleu": Measurement(BLEU(lowercase=lowercase, references=raw), text),
-        "chrf": Measurement(CHRF(lowercase=lowercase, references=raw), text),
-    }
+    measured = {}
+    if target.has_words:
+        words = [[run.tokenized for run in system.runs] for system in systems]
+        tokenized = {"tokenize": "none", "force": True, "references": [texts.tokenized_reference]}
+        measured["tokenized_bleu"] = Measurement(BLEU(lowercase=lowercase, **tokenized), words)
+    bleu = BLEU(lowercase=lowercase, tokenize=target.tokenizer, references=raw)
+    measured["bleu"] = Measurement(bleu, text)
+    measured["chrf"] = Measurement(CHRF(lowercase=lowercase, references=raw), text)
+    if metric == "rouge":
+        tokenizer = None if target.is_english else bleu.tokenizer
+        for kind in KINDS:
+            measured[kind] = Measurement(Rouge(kind, texts.reference, tokenizer), text)
+    return measured
+
+
+def _lengths(texts: Texts, target: Target) -> np.ndarray:
+    """Return the length of every reference (sentences,), in Moses words or in characters."""
+    lines = texts.tokenized_reference if target.has_words else texts.reference
+    return np.array([length(line, target.has_words) for line in lines])
 
 
 def _by_length(
     systems: Sequence[System],
-    texts: Texts,
+    lengths: np.ndarray,
     bleu: Measurement,
     trials: Trials,
     ends: Sequence[int],
 ) -> list[LengthBucket]:
     """Return the buckets that hold sentences, as in figures 2 and 3 of the paper."""
-    lengths = np.array([len(line.split()) for line in texts.tokenized_reference])
     bounds = [*pairwise((0, *ends)), (ends[-1], None)]
     buckets = []
     for low, high in bounds:
@@ -140,14 +161,14 @@ def _by_length(
         if high is not None:
             where &= lengths <= high
         if where.any():
-            scores = bleu.scores(Trials(trials.resamples, randomization=0), where)
+            scores = bleu.scores(replace(trials, randomization=0), where)
             named = dict(zip((system.name for system in systems), scores, strict=True))
             buckets.append(LengthBucket(low + 1, high, int(where.sum()), named))
     return buckets
 
 
 def repeated_ngrams(lines: Sequence[str], n: int) -> float:
-    """Return how many of the n-grams of words had been said in the same line before, in percent."""
+    """Return how many of the n-grams of words, cut at spaces, had been said in the same line before, in percent."""
     total = repeated = 0
     for line in lines:
         words = line.split()

@@ -66,8 +66,11 @@ def _scores(comparison: Comparison) -> str:
 
 def _details(comparison: Comparison) -> list[str]:
     plots = "".join(map(_plot, draw_plots(comparison)))
-    lengths = _table(length_table(comparison), "BLEU by length of the reference, in Moses words")
-    caption = "N-grams of words repeated within a sentence, in percent"
+    target = comparison.target
+    lengths = _table(
+        length_table(comparison), f"BLEU by length of the reference, in {target.lengths}"
+    )
+    caption = f"N-grams of {target.ngrams} repeated within a sentence, in percent"
     repeated = _table(repetition_table(comparison), caption)
     return [
         _section("Plots", f'<div class="plots">{plots}</div>'),

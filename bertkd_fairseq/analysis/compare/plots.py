@@ -26,13 +26,13 @@ class Plot:
 
 def draw_plots(comparison: Comparison) -> list[Plot]:
     """Return the plots of a comparison; those of differences only if there is something to differ from."""
-    first = next(iter(comparison.scores))
+    first, target = next(iter(comparison.scores)), comparison.target
     bars = "Bars are the central 95% over bootstrap resamples of the sentences."
     drawn = [
         ("BLEU", f"BLEU of every system. {bars} Hollow: single runs.", _draw_scores),
         (
             "BLEU by length of the reference",
-            f"BLEU on sentences whose reference has so many Moses words; below, how many there are. {bars}",
+            f"BLEU on sentences whose reference has so many {target.lengths}; below, how many there are. {bars}",
             _draw_lengths,
         ),
         (
@@ -42,7 +42,7 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
         ),
         (
             "Repeated n-grams",
-            "How many n-grams of words had been said in the same sentence before.",
+            f"How many n-grams of {target.ngrams} had been said in the same sentence before.",
             _draw_repetition,
         ),
     ]
@@ -134,7 +134,7 @@ def _label_buckets(axes: Any, comparison: Comparison) -> None:
     buckets = comparison.length_buckets
     labels = [f"{bucket.name}\n({bucket.num_sentences})" for bucket in buckets]
     axes.set_xticks(range(len(buckets)), labels)
-    axes.set_xlabel("Moses words (sentences)")
+    axes.set_xlabel(f"{comparison.target.lengths} (sentences)")
     axes.margins(x=0.08)
 
 

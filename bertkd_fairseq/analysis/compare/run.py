@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bertkd_fairseq.analysis.compare.comparison import Comparison, Texts, compare_systems
-from bertkd_fairseq.analysis.compare.scoring import Trials, seed_problems
+from bertkd_fairseq.analysis.compare.rouge import rouge_problems
+from bertkd_fairseq.analysis.compare.scoring import SEED, Trials
+from bertkd_fairseq.analysis.compare.target import Target, target_of, tokenizer_problems
 from bertkd_fairseq.analysis.compare.text import REFERENCE
 from bertkd_fairseq.analysis.compare.translations import System, read_run
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.lines import read_lines
-from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.moses import MosesText, TokenizedText
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class CompareConfig:
         group=_REFERENCE,
     )
     target_lang: str | None = setting(
-        "language for Moses; the data-bin's, else the reference's suffix (ref.en, ref.en.gz)",
+        "language for Moses and BLEU; the data-bin's, else the reference's suffix (ref.en, ref.en.gz)",
         default=None,
         metavar="LANG",
         group=_REFERENCE,
@@ -70,6 +72,26 @@ class CompareConfig:
         default=False,
         group=_REFERENCE,
     )
+    tokenized: bool = setting(
+        "reference and plain translations are tokens already: Moses neither makes nor joins any, and words are what "
+        "stands between spaces",
+        default=False,
+        group=_REFERENCE,
+    )
+    tokenize: str | None = setting(
+        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, ...; if not given, as sacreBLEU "
+        "chooses for the target language, and char for others without spaces",
+        default=None,
+        metavar="NAME",
+        group=_TESTS,
+    )
+    metric: str | None = setting(
+        "score by it as well: F1 of ROUGE-1, ROUGE-2 and ROUGE-L. Needs the package rouge-score",
+        default=None,
+        choices=("rouge",),
+        group=_TESTS,
+    )
+    seed: int = setting("seed of all tests", default=SEED, at_least=1, declared=False)
     resamples: int = setting(
         "resamples of the paired bootstrap", default=1000, at_least=1, group=_TESTS
     )
@@ -77,7 +99,8 @@ class CompareConfig:
         "trials of the approximate randomisation", default=10_000, at_least=1, group=_TESTS
     )
     buckets: str = setting(
-        "longest reference, in Moses words, of each length bucket but the last",
+        "longest reference of each length bucket but the last, in Moses words, or in characters where the target "
+        "language has no spaces",
         default="10,20,30,40,50",
         metavar="N,N,...",
         group=_TESTS,
@@ -100,7 +123,7 @@ class CompareConfig:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without reading a file."""
-        problems = seed_problems()
+        problems = []
         data_bin, reference, target_lang, keep, gen_subset = (
             named(self, name)
             for name in ("data_bin", "reference", "target_lang", "keep_punctuation", "gen_subset")
@@ -116,6 +139,10 @@ class CompareConfig:
             )
         if self.keep_punctuation and self.data_bin:
             problems.append(f"`{keep}` can't be given with `{data_bin}`, which tells it.")
+        if self.keep_punctuation and self.tokenized:
+            problems.append(
+                f"`{keep}` can't be given with `{named(self, 'tokenized')}`, which changes nothing."
+            )
         if self.gen_subset and self.reference:
             problems.append(
                 f"`{gen_subset}` can't be given with `{reference}`, which is one split."
@@ -124,6 +151,8 @@ class CompareConfig:
         if not self.bucket_ends:
             wanted = "rising whole numbers with commas between"
             problems.append(must_be(named(self, "buckets"), wanted, repr(self.buckets)))
+        problems += tokenizer_problems(named(self, "tokenize"), self.tokenize)
+        problems += rouge_problems(named(self, "metric"), self.metric)
         return problems + self._system_problems()
 
     def _system_problems(self) -> list[str]:
@@ -164,15 +193,22 @@ def compare(config: CompareConfig) -> Compared:
     lang = config.target_lang
     if not lang:
         lang = data_bin.target_lang if data_bin else language_of(str(config.reference))
-    normalize = data_bin.normalize if data_bin else not config.keep_punctuation
-    moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
+    moses: MosesText | TokenizedText = TokenizedText(lowercase=lowercase)
+    if not config.tokenized:
+        normalize = data_bin.normalize if data_bin else not config.keep_punctuation
+        moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
     path, texts = _read_texts(config, data_bin, moses)
     systems = _read_systems(config.systems, texts.reference, moses)
+    target = target_of(lang, config.tokenize, config.tokenized)
+    if not target.has_words:
+        texts, systems = _cut_as_bleu(target, lowercase, texts, systems)
     comparison = compare_systems(
         systems,
         texts,
         lowercase=lowercase,
-        trials=Trials(config.resamples, config.trials),
+        trials=Trials(config.resamples, config.trials, config.seed),
+        target=target,
+        metric=config.metric,
         bucket_ends=config.bucket_ends,
         num_examples=config.examples,
     )
@@ -180,7 +216,7 @@ def compare(config: CompareConfig) -> Compared:
 
 
 def _read_texts(
-    config: CompareConfig, data_bin: DataBin | None, moses: MosesText
+    config: CompareConfig, data_bin: DataBin | None, moses: MosesText | TokenizedText
 ) -> tuple[str | Path, Texts]:
     """Return the path of the reference, and what is in it and in the source."""
     path: str | Path
@@ -206,6 +242,22 @@ def _read_texts(
     return path, Texts(reference, tokenized, source)
 
 
+def _cut_as_bleu(
+    target: Target, lowercase: bool, texts: Texts, systems: list[System]
+) -> tuple[Texts, list[System]]:
+    """Return texts and systems with BLEU's tokens in the place of Moses words, which there are none of."""
+    from sacrebleu.metrics import BLEU
+
+    bleu = BLEU(lowercase=lowercase, tokenize=target.tokenizer)
+
+    def tokens(lines: list[str]) -> list[str]:
+        return [bleu._preprocess_segment(line) for line in lines]
+
+    runs = [[replace(run, tokenized=tokens(run.text)) for run in s.runs] for s in systems]
+    systems = [replace(s, runs=cut) for s, cut in zip(systems, runs, strict=True)]
+    return replace(texts, tokenized_reference=tokens(texts.reference)), systems
+
+
 def language_of(reference: str) -> str:
     """Return the language code that a file's name ends in, .gz apart; nothing if it ends in something else."""
     suffix = Path(reference.removesuffix(".gz")).suffix
@@ -213,7 +265,9 @@ def language_of(reference: str) -> str:
 
 
 def _read_systems(
-    files: Mapping[str, Sequence[str | Path]], reference: list[str], moses: MosesText
+    files: Mapping[str, Sequence[str | Path]],
+    reference: list[str],
+    moses: MosesText | TokenizedText,
 ) -> list[System]:
     """Read all systems; what is wrong with any of them is told at once."""
     systems, errors = [], []

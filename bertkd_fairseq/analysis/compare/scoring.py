@@ -9,7 +9,6 @@ Whether models trained anew would differ as well is what the spread over runs is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -17,12 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.errors import must_be
+SEED = 12345
+"""The seed of all tests, if none is given: sacrebleu's own."""
 
-METRICS = {"tokenized_bleu": "tok BLEU", "bleu": "BLEU", "chrf": "chrF"}
-"""Names of the metrics in files, and for readers."""
+METRICS = {
+    "tokenized_bleu": "tok BLEU",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+}
+"""Names of the metrics in files, and for readers, in the order of the tables."""
 
-_SEED = "SACREBLEU_SEED"
 _NOTHING = 1e-9  # points: what rounding may leave of no difference
 
 
@@ -56,19 +62,7 @@ class Trials:
 
     resamples: int = 1000
     randomization: int = 10_000
-
-
-def seed() -> str:
-    """Return the seed of all tests, as sacrebleu reads it."""
-    return os.environ.get(_SEED, "12345")
-
-
-def seed_problems() -> list[str]:
-    """Return a message if sacrebleu would take the seed for none: resamples would not be paired."""
-    if seed().isdecimal() and int(seed()) > 0:
-        return []
-    hint = "Unset it for sacrebleu's own, 12345."
-    return [must_be(_SEED, "a whole number from 1 on", repr(seed()), hint)]
+    seed: int = SEED  # at least 1, as sacrebleu's
 
 
 class Measurement:
@@ -77,7 +71,7 @@ class Measurement:
     def __init__(self, metric: Any, systems: Sequence[Sequence[list[str]]]) -> None:
         """Take the statistics of ``systems``, a list of sentences for each run of each.
 
-        ``metric`` is one of sacrebleu's, made with the references.
+        ``metric`` is one of sacrebleu's, made with the references, or has the same methods.
         """
         per_run = [[metric._extract_corpus_statistics(run, None) for run in s] for s in systems]
         self._mean = _MeanOverRuns(metric, width=len(per_run[0][0][0]))
@@ -99,36 +93,54 @@ class Measurement:
         if where is None:
             where = np.ones(len(self._statistics[0]), dtype=bool)
         statistics = [rows[where] for rows in self._statistics]
-        results = self._test("bs", statistics, trials.resamples)
-        baseline = self._resampled(statistics[0], trials.resamples)
-        scores = [self._score(statistics[0], results[0], None)]
-        for rows, result in zip(statistics[1:], results[1:], strict=True):
-            gaps = self._resampled(rows, trials.resamples) - baseline
-            low, high = np.quantile(gaps, (0.025, 0.975))
-            # sacrebleu counts what exceeds the difference seen: nothing where there never is any.
-            equal = bool(np.abs(gaps).max() < _NOTHING)
-            several = len(rows) > 1
-            bootstrap_p = 1.0 if equal else float(result.p_value)
-            difference = Difference(
-                difference=float(result.score - results[0].score),
-                interval=(float(low), float(high)) if several else None,
-                bootstrap_p=bootstrap_p if several else None,
-                randomization_p=self._randomize(statistics[0], rows, trials, equal),
-            )
-            scores.append(self._score(rows, result, difference))
+        resampled = [self._resampled(rows, trials) for rows in statistics]
+        scores = [self._score(statistics[0], resampled[0], None)]
+        for rows, means in zip(statistics[1:], resampled[1:], strict=True):
+            found = self._difference(statistics[0], rows, means - resampled[0], trials)
+            scores.append(self._score(rows, means, found))
         return scores
+
+    def _difference(
+        self, first: np.ndarray, rows: np.ndarray, gaps: np.ndarray, trials: Trials
+    ) -> Difference:
+        """Return how ``rows`` differ from ``first``; ``gaps`` is the difference in each bootstrap resample."""
+        from sacrebleu.significance import _compute_p_value
+
+        difference = self._of(rows) - self._of(first)
+        low, high = np.quantile(gaps, (0.025, 0.975))
+        # sacrebleu counts what exceeds the difference seen: nothing where there never is any.
+        equal = bool(np.abs(gaps).max() < _NOTHING)
+        # As in Moses: how far the differences scatter about their own mean.
+        scatter = np.abs(gaps) - np.abs(gaps).mean()
+        bootstrap_p = 1.0 if equal else float(_compute_p_value(scatter, abs(difference)))
+        several = len(rows) > 1
+        return Difference(
+            difference=difference,
+            interval=(float(low), float(high)) if several else None,
+            bootstrap_p=bootstrap_p if several else None,
+            randomization_p=self._randomize(first, rows, trials, equal),
+        )
 
     def _randomize(
         self, first: np.ndarray, rows: np.ndarray, trials: Trials, equal: bool
     ) -> float | None:
         """Return p of approximate randomisation, if both sides have translations to swap."""
+        from sacrebleu.significance import Result, _paired_ar_test
+
         if not trials.randomization or rows.shape != first.shape or len(rows) == 1:
             return None
         if equal:
             return 1.0
-        return float(self._test("ar", [first, rows], trials.randomization)[1].p_value)
+        named: Any = ({"": (first, Result(self._of(first)))}, "", rows, None, {"": self._mean})
+        tested = _paired_ar_test(*named, n_samples=trials.randomization, seed=trials.seed)
+        return float(tested[1][""].p_value)
 
-    def _score(self, rows: np.ndarray, resampled: Any, difference: Difference | None) -> Score:
+    def _score(
+        self, rows: np.ndarray, resampled: np.ndarray, difference: Difference | None
+    ) -> Score:
+        from sacrebleu.significance import estimate_ci
+
+        mean, interval = estimate_ci(resampled)
         runs = self._mean.of_runs(rows.sum(0))
         scores = [float(run.score) for run in runs]
         bleu = hasattr(runs[0], "bp")
@@ -136,26 +148,25 @@ class Measurement:
             score=fmean(scores),
             runs=scores,
             spread=stdev(scores) if len(scores) > 1 else None,
-            resampled_mean=float(resampled.mean),
-            interval=float(resampled.ci) if len(rows) > 1 else None,
+            resampled_mean=float(mean),
+            interval=float(interval) if len(rows) > 1 else None,
             length_ratio=fmean(run.ratio for run in runs) if bleu else None,
             brevity_penalty=fmean(run.bp for run in runs) if bleu else None,
             against_first=difference,
         )
 
-    def _test(self, kind: str, statistics: Sequence[np.ndarray], count: int) -> list[Any]:
-        """Return sacrebleu's result for each system, tested against the first."""
-        from sacrebleu.significance import PairedTest
+    def _of(self, rows: np.ndarray) -> float:
+        return float(self._mean._aggregate_and_compute(rows).score)
 
-        named: Any = [(str(i), rows) for i, rows in enumerate(statistics)]
-        columns = PairedTest(named, {"": self._mean}, None, test_type=kind, n_samples=count)()[1]
-        return next(column for name, column in columns.items() if name != "System")
-
-    def _resampled(self, rows: np.ndarray, count: int) -> np.ndarray:
-        from sacrebleu.significance import _bootstrap_resample
-
+    def _resampled(self, rows: np.ndarray, trials: Trials) -> np.ndarray:
+        """Return the score of every resample: to the last digit what sacrebleu has for this seed."""
         # The same seed, so the same sentences for every system: differences are paired.
-        return np.array([s.score for s in _bootstrap_resample(rows, self._mean, count)[1]])
+        rng = np.random.default_rng(trials.seed)
+        drawn = rng.choice(len(rows), size=(trials.resamples, len(rows)), replace=True)
+        # Counts in float32 as there; scores of sentences, which aren't whole numbers, lose nothing.
+        rows = rows if rows.dtype.kind == "f" else rows.astype("float32")
+        score = self._mean._compute_score_from_stats
+        return np.array([score(rows[sentences].sum(0)).score for sentences in drawn])
 
 
 class _MeanOverRuns:

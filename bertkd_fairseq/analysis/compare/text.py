@@ -20,10 +20,12 @@ Table = list[list[str]]
 def score_table(comparison: Comparison) -> Table:
     """Return a row per system: every metric (and its spread over runs), length, brevity."""
     interval = "BLEU 95%"
-    rows = [["system", "runs", *METRICS.values(), interval, "length", "BP"]]
+    rows = [["system", "runs", *_metrics(comparison).values(), interval, "length", "BP"]]
     for name, scores in comparison.scores.items():
         bleu = scores["bleu"]
-        rows.append([name, str(len(bleu.runs)), *(_with_spread(scores[m]) for m in METRICS)])
+        rows.append(
+            [name, str(len(bleu.runs)), *(_with_spread(scores[m]) for m in _metrics(comparison))]
+        )
         rows[-1] += ["-" if bleu.interval is None else f"±{bleu.interval:.2f}"]
         rows[-1] += [f"{bleu.length_ratio:.3f}"]
         rows[-1] += [f"{bleu.brevity_penalty:.3f}"]
@@ -34,7 +36,7 @@ def difference_table(comparison: Comparison) -> Table:
     """Return a row per system and metric: the difference to the first system and its tests."""
     rows = [["difference", "metric", "value [95%]", "bootstrap p", "randomisation p"]]
     for name, scores in comparison.scores.items():
-        for metric, title in METRICS.items():
+        for metric, title in _metrics(comparison).items():
             if found := scores[metric].against_first:
                 tests = map(_p, (found.bootstrap_p, found.randomization_p))
                 rows.append([name, title, _with_interval(found), *tests])
@@ -44,12 +46,19 @@ def difference_table(comparison: Comparison) -> Table:
 def length_table(comparison: Comparison) -> Table:
     """Return a row per length bucket: BLEU of every system, differences to the first."""
     names = list(comparison.scores)
-    rows = [["words", "sentences", *names, *(f"{name} - {names[0]}" for name in names[1:])]]
+    unit = comparison.target.lengths.split()[-1]
+    rows = [[unit, "sentences", *names, *(f"{name} - {names[0]}" for name in names[1:])]]
     for bucket in comparison.length_buckets:
         scores = [bucket.bleu[name] for name in names]
         rows.append([bucket.name, str(bucket.num_sentences), *map(_with_spread, scores)])
         rows[-1] += [_with_interval(score.against_first) for score in scores if score.against_first]
     return rows
+
+
+def length_title(comparison: Comparison) -> str:
+    """Return the heading above the table of lengths."""
+    in_characters = "" if comparison.target.has_words else ", in characters"
+    return f"BLEU by length of the reference{in_characters}"
 
 
 def repetition_table(comparison: Comparison) -> Table:
@@ -67,7 +76,7 @@ def score_notes(comparison: Comparison) -> list[str]:
     notes = [
         f"{comparison.num_sentences} sentences; paired bootstrap of {trials.resamples} resamples and "
         f"approximate randomisation of {trials.randomization} trials against {first!r}, "
-        f"seed {comparison.seed}. 95%: central range over the resamples. Both p are sacrebleu's: "
+        f"seed {trials.seed}. 95%: central range over the resamples. Both p are sacrebleu's: "
         f"the bootstrap's, as in Moses, is about .4 even for the smallest difference."
     ]
     if max(runs) > 1:
@@ -79,13 +88,19 @@ def score_notes(comparison: Comparison) -> list[str]:
         )
     if len(set(runs)) > 1:
         notes.append("No randomisation where the numbers of runs differ: nothing to swap with.")
+    notes += comparison.target.notes
     if comparison.lowercase:
         notes.append("Case is ignored in all scores (lowercased data-bin or --lowercase).")
     return notes
 
 
+def _metrics(comparison: Comparison) -> dict[str, str]:
+    """Return names for files and readers of the metrics that were asked for."""
+    return {metric: title for metric, title in METRICS.items() if metric in comparison.signatures}
+
+
 def signature_lines(comparison: Comparison) -> list[str]:
-    """Return sacrebleu's signature of every metric."""
+    """Return the signature of every metric, in sacrebleu's form."""
     return [f"{METRICS[metric] + ':':<9} {text}" for metric, text in comparison.signatures.items()]
 
 
@@ -118,8 +133,8 @@ def format_comparison(comparison: Comparison) -> str:
         [examples_title(first, system), *_format_examples(examples)]
         for system, examples in examples_by_system(comparison).items()
     ]
-    lengths = ["BLEU by length of the reference", *_format_table(length_table(comparison))]
-    repeated = "n-grams of words repeated within a sentence, %"
+    lengths = [length_title(comparison), *_format_table(length_table(comparison))]
+    repeated = f"n-grams of {comparison.target.ngrams} repeated within a sentence, %"
     sections += [lengths, [repeated, *_format_table(repetition_table(comparison))]]
     sections.append(_format_table(score_table(comparison)))
     if len(comparison.scores) > 1:

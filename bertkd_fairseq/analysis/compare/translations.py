@@ -29,7 +29,9 @@ class Run:
     path: Path
     format: str  # "fairseq-generate" or "text"
     text: list[str]  # detokenised, for sacreBLEU and chrF
-    tokenized: list[str]  # Moses words, for the tokenised BLEU of the paper
+    tokenized: list[
+        str
+    ]  # Moses words, for the tokenised BLEU of the paper, or what the target's n-grams are of
 
 
 @dataclass(frozen=True)

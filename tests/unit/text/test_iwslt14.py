@@ -128,7 +128,14 @@ def test_text_and_facts(
     facts = json.loads((dest / "iwslt14.json").read_text())
     assert facts["sha256"] == sha256
     assert facts["pairs"] == {"train": 192, "valid": 8, "test": 35}
-    assert facts["cleaning"] == {"min_length": 1, "max_length": 175, "max_ratio": 1.5}
+    assert facts["cleaning"] == {
+        "min_length": 1,
+        "max_length": 175,
+        "max_ratio": 1.5,
+        "max_characters": 350,
+        "source_has_spaces": True,
+        "target_has_spaces": True,
+    }
 
     assert cli.main(command(path, dest, *numbers(pairs))) == 2
     wanted = f"`--destdir` holds a complete text of IWSLT14: {dest}. Use --force to replace it."

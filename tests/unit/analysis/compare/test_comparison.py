@@ -14,6 +14,7 @@ from bertkd_fairseq.analysis.compare.comparison import (
     repeated_ngrams,
 )
 from bertkd_fairseq.analysis.compare.scoring import Trials
+from bertkd_fairseq.analysis.compare.target import Target
 from bertkd_fairseq.analysis.compare.translations import Run, System
 
 REFERENCE = ["", "a b c d", "a b c d e f", "g h i j k l", "a b c d e f g h i j k l m"]
@@ -27,7 +28,10 @@ def compare(**kwargs: object) -> Comparison:
         for name, lines in (("plain", PLAIN), ("other", OTHER))
     ]
     texts = Texts(REFERENCE, REFERENCE, source=[f"source {i}" for i in range(5)])
-    return compare_systems(systems, texts, lowercase=False, trials=Trials(20, 20), **kwargs)
+    target = Target("en", "13a")
+    return compare_systems(
+        systems, texts, lowercase=False, trials=Trials(20, 20), target=target, **kwargs
+    )
 
 
 def test_length_buckets_hold_every_sentence_once() -> None:

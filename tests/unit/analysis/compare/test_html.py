@@ -13,6 +13,7 @@ import pytest
 from bertkd_fairseq.analysis.compare.comparison import Texts, compare_systems
 from bertkd_fairseq.analysis.compare.html import format_html
 from bertkd_fairseq.analysis.compare.scoring import Trials
+from bertkd_fairseq.analysis.compare.target import Target
 from bertkd_fairseq.analysis.compare.translations import Run, System
 
 EVIL = "</dd><script>alert(\"1\")</script> & 'x' $a$ שלום"
@@ -20,6 +21,7 @@ NAME = 'a"><img src=x onerror=alert(2)>$'
 REFERENCE = ["one two three four five", f"{EVIL} one two three", "six seven eight"]
 PLAIN = ["one two three", "one two", "six seven"]
 OTHER = ["one two three four", f"{EVIL} one two", ""]
+ENGLISH = Target("en", "13a")
 VOID = {"meta", "img", "br"}
 
 
@@ -58,7 +60,9 @@ def text() -> str:
         System(NAME, [Run(Path(f"{i}.out"), "text", OTHER, OTHER) for i in range(2)]),
     ]
     texts = Texts(REFERENCE, REFERENCE, source=[EVIL, "b", "c"])
-    comparison = compare_systems(systems, texts, lowercase=False, trials=Trials(9, 9))
+    comparison = compare_systems(
+        systems, texts, lowercase=False, trials=Trials(9, 9), target=ENGLISH
+    )
     return format_html(comparison, "data & <ref>.en", systems)
 
 
@@ -113,7 +117,7 @@ def test_plots_are_whole_pictures_without_ids_of_the_page(text: str) -> None:
 def test_single_system_has_scores_but_no_differences() -> None:
     systems = [System("plain", [Run(Path("x"), "text", PLAIN, PLAIN)])]
     comparison = compare_systems(
-        systems, Texts(REFERENCE, REFERENCE), lowercase=False, trials=Trials(9, 9)
+        systems, Texts(REFERENCE, REFERENCE), lowercase=False, trials=Trials(9, 9), target=ENGLISH
     )
     page = Page(format_html(comparison, "ref", systems))
     assert [image["alt"] for image in page.all("img")] == [
