@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bertkd_fairseq.analysis.inspect.run import InspectConfig, inspect_store
+from bertkd_fairseq.analysis.inspect.text import format_inspection, format_sentence
 from bertkd_fairseq.cli.reports import named_files, write_json
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.settings import add_arguments as add_settings
@@ -40,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
         problems.append("--sentence shows one sentence alone: leave out --json.")
     raise_all(problems)
     found = inspect_store(config)
-    write_json("bertkd inspect", args.json, found.summary)
-    print("\n".join(found.lines))
+    write_json("bertkd inspect", args.json, found.report())
+    print(format_inspection(found) if found.sentence is None else format_sentence(found.sentence))
     return 0

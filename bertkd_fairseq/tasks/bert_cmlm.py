@@ -7,18 +7,18 @@ from typing import Any, Optional
 import torch
 from fairseq.data import Dictionary
 from fairseq.tasks import FairseqTask, register_task
-from fairseq.tasks.translation import load_langpair_dataset
 from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
+from bertkd_fairseq.data.pairs import load_pairs
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
-from bertkd_fairseq.text.data_bin import DataBin, check_split
+from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter
 from bertkd_fairseq.vocabulary import TeacherVocabulary, build_teacher_vocabulary
 
@@ -163,22 +163,14 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         :param in_one_part: refuse a split that fairseq-train would join from several.
         :raises DataError: if the split is missing or damaged.
         """
-        langs = (str(self.cfg.source_lang), str(self.cfg.target_lang))
-        check_split(path, split, langs, in_one_part=in_one_part)
-        return load_langpair_dataset(
+        return load_pairs(
             path,
             split,
-            self.cfg.source_lang,
-            self.dictionary,
-            self.cfg.target_lang,
-            self.dictionary,
-            combine=combine,
-            dataset_impl=None,
-            upsample_primary=1,
+            (str(self.cfg.source_lang), str(self.cfg.target_lang)),
+            (self.dictionary, self.dictionary),
             left_pad_source=False,
-            left_pad_target=False,
-            max_source_positions=self.cfg.max_positions,
-            max_target_positions=self.cfg.max_positions,
+            combine=combine,
+            in_one_part=in_one_part,
         )
 
     def max_positions(self) -> int:

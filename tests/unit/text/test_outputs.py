@@ -140,7 +140,7 @@ def test_only_an_earlier_report_of_the_same_command_is_replaced(tmp_path: Path) 
     write_json("bertkd doctor", report, {"healthy": True})
     assert json.loads(report.read_text("utf-8")) == {
         "report": "bertkd doctor",
-        "format": 1,
+        "format": 2,
         "version": __version__,
         "healthy": True,
     }
