@@ -97,10 +97,12 @@ def place_problems(name: str, path: Path) -> list[str]:
     return []
 
 
-def dest_problems(dest: Path, kind: FolderKind, force: bool, name: str = "path") -> list[str]:
+def dest_problems(
+    dest: Path, kind: FolderKind, force: bool, *, name: str = "path", force_name: str = "force"
+) -> list[str]:
     """Return why ``dest`` can't be made, or can't be replaced: nothing but what ``kind``'s command wrote is.
 
-    ``name``: what messages call it.
+    ``name`` and ``force_name``: what messages call ``dest`` and ``force``.
     """
     dest = real_path(dest)
     problems = place_problems(name, dest)
@@ -111,7 +113,7 @@ def dest_problems(dest: Path, kind: FolderKind, force: bool, name: str = "path")
         seen = "a folder with other files" if dest.is_dir() else "a file"
         return [must_be(name, "a new or empty folder", f"{seen} ({dest})")]
     if not force:
-        return [f"`{name}` holds a complete {kind.name}: {dest}. Use --force to replace it."]
+        return [f"`{name}` holds a complete {kind.name}: {dest}. Use {force_name} to replace it."]
     return foreign_problems(dest, patterns, kind.command)
 
 

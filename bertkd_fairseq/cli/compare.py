@@ -51,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
         systems.setdefault(name, []).append(file)
     config = from_arguments(CompareConfig, args, systems=systems)
     outputs = {"--json": args.json, "--html": args.html, "--text": args.text}
-    raise_all(config.problems() + problems + output_problems(outputs, force=args.force))
+    raise_all(
+        config.problems()
+        + problems
+        + output_problems(outputs, force=args.force, force_name="--force")
+    )
     compared = compare(config)
     comparison = compared.comparison
     read = {s.name: [[str(r.path), r.format] for r in s.runs] for s in compared.systems}

@@ -12,7 +12,7 @@ from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.pairs import load_pairs
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, outside, raise_all
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
@@ -190,8 +190,5 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
 
 def _problems(cfg: BertCMLMConfig) -> list[str]:
     problems = data_problems(cfg.data)
-    if not 0.0 < cfg.mask_rate <= 1.0:
-        problems.append(must_be("--mask-rate", "above 0 and at most 1", cfg.mask_rate))
-    if cfg.max_positions < SHORTEST_INPUT:
-        problems.append(must_be("--max-positions", f"at least {SHORTEST_INPUT}", cfg.max_positions))
-    return problems
+    problems += outside("--mask-rate", cfg.mask_rate, above=0, at_most=1)
+    return problems + outside("--max-positions", cfg.max_positions, at_least=SHORTEST_INPUT)

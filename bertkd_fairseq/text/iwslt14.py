@@ -200,9 +200,10 @@ class Iwslt14Config:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without reading the archive."""
-        destdir, option = named(self, "destdir"), named(self, "archive")
-        problems = dest_problems(self.destdir.absolute(), TEXT, self.force, destdir)
-        problems += inside_problems(destdir, self.destdir.absolute()) + range_problems(self)
+        destdir, option, force = (named(self, name) for name in ("destdir", "archive", "force"))
+        dest = self.destdir.absolute()
+        problems = dest_problems(dest, TEXT, self.force, name=destdir, force_name=force)
+        problems += inside_problems(destdir, dest) + range_problems(self)
         archive = self.archive.absolute()
         if not archive.exists() and not self.url:
             wanted = f"a file, or {named(self, 'url')} must name where to download it"

@@ -97,6 +97,6 @@ class PrepareConfig:
         if self.max_length < self.min_length:
             wanted = f"at least {named(self, 'min_length')}"
             problems.append(must_be(named(self, "max_length"), wanted, self.max_length))
-        option = named(self, "destdir")
-        problems += dest_problems(self.dest, DATA_BIN, self.force, option)
+        option, force = named(self, "destdir"), named(self, "force")
+        problems += dest_problems(self.dest, DATA_BIN, self.force, name=option, force_name=force)
         return problems + inside_problems(option, self.destdir)

@@ -9,7 +9,8 @@ import torch
 
 from bertkd_fairseq.analysis.compare.run import CompareConfig, compare
 from bertkd_fairseq.analysis.curves.run import CurvesConfig, plot_curves
-from bertkd_fairseq.analysis.inspect.run import InspectConfig, inspect_store
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
+from bertkd_fairseq.analysis.inspect.run import inspect_store
 from bertkd_fairseq.analysis.inspect.statistics import TopKStatistics
 from bertkd_fairseq.averaging.checkpoints import average
 from bertkd_fairseq.averaging.config import AverageConfig

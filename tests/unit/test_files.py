@@ -118,7 +118,7 @@ KEPT: list[tuple[Callable[[Path], None], bool, str]] = [
     (foreign_file, True, OTHER),
     (damaged_mark, True, OTHER),
     (one_file, True, "`path` must be a new or empty folder, but is a file ({dest}) instead."),
-    (ours, False, "`path` holds a complete toy: {dest}. Use --force to replace it."),
+    (ours, False, "`path` holds a complete toy: {dest}. Use force to replace it."),
     (
         foreign_in_ours,
         True,

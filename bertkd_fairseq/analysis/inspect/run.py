@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bertkd_fairseq.analysis.inspect.agreement import Agreement, StudentAgreement
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
 from bertkd_fairseq.analysis.inspect.plot import plot_statistics
 from bertkd_fairseq.analysis.inspect.statistics import (
     DrawStatistics,
@@ -19,47 +19,11 @@ from bertkd_fairseq.analysis.inspect.statistics import (
 )
 from bertkd_fairseq.analysis.inspect.students import Student
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
-from bertkd_fairseq.settings import named, setting
+from bertkd_fairseq.settings import named
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.topk_store import StoreSummary, TopKStore
 
 _SENTENCES_AT_ONCE = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class InspectConfig:
-    """The settings of :func:`inspect_store`; ``students``: name and checkpoint of each."""
-
-    store: str = setting("teacher store made by `bertkd dump-topk`", positional=True)
-    data_bin: str | None = setting(
-        "the data-bin that the store was made for: adds statistics against the target tokens",
-        default=None,
-        metavar="DIR",
-    )
-    verify: bool = setting("read every byte and compare with the checksums", default=False)
-    sentence: int | None = setting(
-        "show only this sentence, token by token, from 0", default=None, metavar="I"
-    )
-    students: Sequence[tuple[str, str]] = setting(
-        "name and checkpoint of each student", default=(), option="--student", declared=False
-    )
-    plot: str | None = setting("draw the statistics to this PNG", default=None, metavar="FILE")
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with the settings, without opening anything."""
-        problems = [
-            f"there is no checkpoint at {path}. Train a student first."
-            for _, path in self.students
-            if not Path(path).is_file()
-        ]
-        students, plot, data_bin = (named(self, name) for name in ("students", "plot", "data_bin"))
-        for option, given in ((plot, self.plot), (students, self.students)):
-            if self.sentence is not None and given:
-                sentence = named(self, "sentence")
-                problems.append(f"{sentence} shows one sentence alone: leave out {option}.")
-            if given and not self.data_bin:
-                problems.append(f"{option} needs {data_bin}, to know the target tokens.")
-        return problems
 
 
 class Entry(NamedTuple):
