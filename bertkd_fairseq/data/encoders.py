@@ -89,9 +89,7 @@ class BertKDMoses:
 
     @cached_property
     def _source(self) -> MosesText:
-        lang = self._cfg.source_lang or self._data_bin.source_lang
-        data_bin = self._data_bin
-        return MosesText(lang, lowercase=data_bin.lowercase, normalize=data_bin.normalize)
+        return self._data_bin.moses(self._cfg.source_lang or self._data_bin.source_lang)
 
     @cached_property
     def _target(self) -> MosesText:

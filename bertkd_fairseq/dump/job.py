@@ -80,7 +80,10 @@ class DumpJob:
         return TooLong(int(np.sum(fitted.source_cut)), int(np.sum(fitted.no_room)))
 
     def plan(self, device_type: str) -> dict[str, Any]:
-        """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
+        """Return whatever determines the rows: a dump continues only where all is equal.
+
+        A dict, because it is a part of the store's ``meta.json`` as it stands.
+        """
         settings, task = self.settings, self.task
         sampled = {} if settings.seed is None else {"targets": SAMPLED, "seed": settings.seed}
         return {

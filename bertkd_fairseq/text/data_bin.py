@@ -24,6 +24,7 @@ import numpy as np
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import FolderKind, hash_file, read_marker
+from bertkd_fairseq.text.moses import MosesText
 from bertkd_fairseq.vocabulary import SPECIAL_PIECES
 
 SETTINGS_FILE = "bertkd.json"
@@ -120,6 +121,10 @@ class DataBin:
     def normalize(self) -> bool:
         """Whether punctuation was normalised before tokenising."""
         return bool(self.settings.get("normalize_punctuation", True))
+
+    def moses(self, lang: str, *, lowercase: bool = False) -> MosesText:
+        """Return what tokenises raw text of ``lang`` as the data-bin's was, or with ``lowercase`` in lower case."""
+        return MosesText(lang, lowercase=lowercase or self.lowercase, normalize=self.normalize)
 
     @property
     def tokenizer_dir(self) -> Path:

@@ -160,18 +160,20 @@ def compare(config: CompareConfig) -> Compared:
     """
     raise_all(config.problems())
     data_bin = DataBin.open(config.data_bin) if config.data_bin else None
-    lowercase = config.lowercase or (data_bin is not None and data_bin.lowercase)
     lang = config.target_lang
     if not lang:
         lang = data_bin.target_lang if data_bin else language_of(str(config.reference))
-    normalize = data_bin.normalize if data_bin else not config.keep_punctuation
-    moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
+    if data_bin:
+        moses = data_bin.moses(lang, lowercase=config.lowercase)
+    else:
+        normalize = not config.keep_punctuation
+        moses = MosesText(lang, lowercase=config.lowercase, normalize=normalize)
     path, texts = _read_texts(config, data_bin, moses)
     systems = _read_systems(config.systems, texts.reference, moses)
     comparison = compare_systems(
         systems,
         texts,
-        lowercase=lowercase,
+        lowercase=moses.lowercase,
         trials=Trials(config.resamples, config.trials),
         bucket_ends=config.bucket_ends,
         num_examples=config.examples,
