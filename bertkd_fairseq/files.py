@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -303,6 +302,8 @@ def room_beside(path: Path) -> Iterator[Path]:
 
     :raises OutputError: if it can't be made.
     """
+    import tempfile  # and with it shutil, bz2 and lzma, which reading a store doesn't need
+
     for left in sorted(path.parent.glob(f".{glob.escape(path.name)}{_TEMPORARY}*")):
         log.warning("%s: another process is at work, or was killed. Then remove that folder.", left)
     with writing(path):

@@ -183,14 +183,14 @@ class Iwslt14Facts:
 class Iwslt14Config:
     """The settings of :func:`make_iwslt14`."""
 
-    archive: Path = setting("de-en.tgz, read if it is there", metavar="FILE")
+    archive: Path = setting("the archive, de-en.tgz", metavar="FILE")
     url: str | None = setting(
-        "address to download the archive from if it isn't there", default=None
+        "address to download the archive from, if there is none at --archive", default=None
     )
     destdir: Path = setting("the new folder of text", metavar="DIR", old_option="--dest")
-    force: bool = setting("replace such a folder at --destdir", default=False)
+    force: bool = setting("replace a folder that this command made at --destdir", default=False)
     pairs: Sequence[int] = setting(
-        "number of pairs that must come out",
+        "number of pairs that each split must have; the command ends if one has another",
         default=PAIRS,
         metavar=("TRAIN", "VALID", "TEST"),
     )

@@ -37,15 +37,23 @@ class PrepareConfig:
         group=_TEXT,
     )
     min_length: int = setting(
-        "shortest side that is kept", default=CleaningRules.min_length, at_least=1, group=_CLEANING
+        "keep a pair if both sides have at least N tokens",
+        default=CleaningRules.min_length,
+        at_least=1,
+        metavar="N",
+        group=_CLEANING,
     )
     max_length: int = setting(
-        "longest side that is kept", default=CleaningRules.max_length, group=_CLEANING
+        "keep a pair if both sides have at most N tokens",
+        default=CleaningRules.max_length,
+        metavar="N",
+        group=_CLEANING,
     )
     max_ratio: float = setting(
-        "largest ratio of the longer to the shorter side",
+        "keep a pair if the longer side has at most RATIO times as many tokens as the shorter",
         default=CleaningRules.max_ratio,
         at_least=1,
+        metavar="RATIO",
         group=_CLEANING,
     )
     tokenizer: str = setting(

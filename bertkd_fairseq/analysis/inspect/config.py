@@ -24,12 +24,14 @@ class InspectConfig:
     )
     verify: bool = setting("read every byte and compare with the checksums", default=False)
     sentence: int | None = setting(
-        "show only this sentence, token by token, from 0", default=None, metavar="I"
+        "show only sentence I, token by token; the first has the number 0",
+        default=None,
+        metavar="I",
     )
     students: Sequence[tuple[str, str]] = setting(
         "name and checkpoint of each student", default=(), option="--student", declared=False
     )
-    plot: str | None = setting("draw the statistics to this PNG", default=None, metavar="FILE")
+    plot: str | None = setting("draw the statistics, as a PNG file", default=None, metavar="FILE")
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening anything."""
