@@ -33,7 +33,8 @@ REQUIREMENTS = [
     "transformers>=5",
 ]
 # What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
-OPTIONAL = {"ja": ["sacrebleu[ja]"], "ko": ["sacrebleu[ko]"], "rouge": ["rouge-score"]}
+OPTIONAL = {"ja": ["sacrebleu[ja]"], "ko": ["sacrebleu[ko]"], "rouge": ["rouge-score"]    "sentencepiece": ["sentencepiece"],  # bertkd prepare --subword sentencepiece
+}
 
 setup(
     name="bertkd-fairseq",
@@ -54,6 +55,7 @@ setup(
         "test": [
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
+            *OPTIONAL["sentencepiece"],
             "hypothesis",
             "import-linter",
             "mypy",

@@ -6,6 +6,7 @@ exit code 2, both from ``bertkd`` and, through :mod:`bertkd_fairseq.process.exce
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
 from collections.abc import Iterable
@@ -44,6 +45,33 @@ def must_be(name: str, wanted: object, seen: object, hint: str = "") -> str:
     """Return the standard message: ```name` must be <wanted>, but is <seen> instead. <hint>``."""
     message = f"`{name}` must be {wanted}, but is {seen} instead."
     return f"{message} {hint}" if hint else message
+
+
+def outside(
+    name: str,
+    value: float,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> list[str]:
+    """Return a message if ``value`` is outside of the range, as NaN always is: one bound or two of them."""
+    bounds = (
+        ("at least", at_least, operator.ge),
+        ("above", above, operator.gt),
+        ("at most", at_most, operator.le),
+        ("below", below, operator.lt),
+    )
+    given = [(word, bound, holds) for word, bound, holds in bounds if bound is not None]
+    if all(holds(value, bound) for _, bound, holds in given):
+        return []
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound, _ in given)
+    if at_least is not None and at_most is not None:
+        wanted = f"from {at_least:g} to {at_most:g}"
+    elif at_least is not None and below is not None:
+        wanted = f"from {at_least:g} to below {below:g}"
+    return [must_be(name, wanted, value)]
 
 
 def raise_all(errors: Iterable[str], kind: type[BertKDError] = ConfigurationError) -> None:

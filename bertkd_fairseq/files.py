@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,10 +96,12 @@ def place_problems(name: str, path: Path) -> list[str]:
     return []
 
 
-def dest_problems(dest: Path, kind: FolderKind, force: bool, name: str = "path") -> list[str]:
+def dest_problems(
+    dest: Path, kind: FolderKind, force: bool, *, name: str = "path", force_name: str = "force"
+) -> list[str]:
     """Return why ``dest`` can't be made, or can't be replaced: nothing but what ``kind``'s command wrote is.
 
-    ``name``: what messages call it.
+    ``name`` and ``force_name``: what messages call ``dest`` and ``force``.
     """
     dest = real_path(dest)
     problems = place_problems(name, dest)
@@ -111,7 +112,7 @@ def dest_problems(dest: Path, kind: FolderKind, force: bool, name: str = "path")
         seen = "a folder with other files" if dest.is_dir() else "a file"
         return [must_be(name, "a new or empty folder", f"{seen} ({dest})")]
     if not force:
-        return [f"`{name}` holds a complete {kind.name}: {dest}. Use --force to replace it."]
+        return [f"`{name}` holds a complete {kind.name}: {dest}. Use {force_name} to replace it."]
     return foreign_problems(dest, patterns, kind.command)
 
 
@@ -301,6 +302,8 @@ def room_beside(path: Path) -> Iterator[Path]:
 
     :raises OutputError: if it can't be made.
     """
+    import tempfile  # and with it shutil, bz2 and lzma, which reading a store doesn't need
+
     for left in sorted(path.parent.glob(f".{glob.escape(path.name)}{_TEMPORARY}*")):
         log.warning("%s: another process is at work, or was killed. Then remove that folder.", left)
     with writing(path):

@@ -22,12 +22,12 @@ import logging
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bertkd_fairseq.errors import must_be
+from bertkd_fairseq.errors import must_be, outside
 
 C = TypeVar("C")
 
@@ -44,17 +44,13 @@ class Setting:
     help: str
     choices: Sequence[str] = ()
     at_least: float | None = None
-    at_most: float | None = None
-    above: float | None = None
     metavar: str | tuple[str, ...] | None = None
     group: str = ""
     option: str = ""  # if it isn't the field's name
     old_option: str = ""  # what an option was called in the version before
     positional: bool = False
     declared: bool = True  # False: the subcommand declares the option itself, and gives the value
-    repeated: bool = False  # the option may be given several times
     several: bool = False  # the option takes several values
-    read: Callable[[Any], Any] | None = None  # from what the parser gives to the field's value
 
 
 def setting(help: str, *, default: Any = _REQUIRED, **more: Any) -> Any:
@@ -81,21 +77,13 @@ def from_arguments(config: type[C], args: argparse.Namespace, **more: Any) -> C:
     """Return the settings that the parsed arguments give; the namespace may hold others' as well.
 
     :param more: fields whose options the subcommand declares itself.
-
-    :raises ConfigurationError: if what is given for a setting can't be read.
     """
-    values = {}
-    for field in _fields(config):
-        if not field.metadata[_KEY].declared:
-            continue
-        value = getattr(args, field.name)
-        read = field.metadata[_KEY].read
-        values[field.name] = read(value) if read and value is not None else value
-    return config(**values, **more)
+    declared = (field.name for field in _fields(config) if field.metadata[_KEY].declared)
+    return config(**{name: getattr(args, name) for name in declared}, **more)
 
 
 def range_problems(config: Any) -> list[str]:
-    """Return a message for each setting that is outside of its range or none of its choices."""
+    """Return a message for each setting that is too small or none of its choices."""
     problems = []
     for field in _fields(type(config)):
         known: Setting = field.metadata[_KEY]
@@ -108,8 +96,8 @@ def range_problems(config: Any) -> list[str]:
                     named(config, field.name), f"one of {', '.join(known.choices)}", repr(value)
                 )
             )
-        elif wanted := _wanted(known, value):
-            problems.append(must_be(named(config, field.name), wanted, value))
+        elif known.at_least is not None:
+            problems += outside(named(config, field.name), value, at_least=known.at_least)
     return problems
 
 
@@ -141,12 +129,10 @@ def _names(field: dataclasses.Field[Any]) -> list[str]:
 def _described(field: dataclasses.Field[Any], known: Setting, kind: Any) -> dict[str, Any]:
     """Return the keyword arguments of ``add_argument``."""
     required = field.default is dataclasses.MISSING
-    default = None if required or known.repeated else field.default
+    default = None if required else field.default
     keywords: dict[str, Any] = {"help": known.help, "default": default}
     if not known.positional:
         keywords |= {"dest": field.name, "required": required}
-    elif not required:
-        keywords["nargs"] = "*" if known.repeated else "?"
     if kind is bool:
         return {**keywords, "action": "store_true"}
     if known.metavar:
@@ -157,10 +143,6 @@ def _described(field: dataclasses.Field[Any], known: Setting, kind: Any) -> dict
         keywords["nargs"] = len(known.metavar)
     if known.several:
         keywords["nargs"] = "+"
-    if known.repeated:
-        keywords["default"] = []
-        if not known.positional:
-            keywords["action"] = "append"
     if convert := _converter(kind):
         keywords["type"] = convert
     if known.old_option:
@@ -194,22 +176,3 @@ def _converter(kind: Any) -> type | None:
         found = (_converter(argument) for argument in typing.get_args(kind))
         return next((convert for convert in found if convert), None)
     return None
-
-
-def _wanted(known: Setting, value: Any) -> str:
-    """Return which range ``value`` is outside of, in words; nothing if it is inside."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return ""
-    low, high, above = known.at_least, known.at_most, known.above
-    # Written so that a NaN is outside.
-    inside = (
-        (low is None or value >= low)
-        and (high is None or value <= high)
-        and (above is None or value > above)
-    )
-    if inside:
-        return ""
-    if low is not None and high is not None:
-        return f"from {low:g} to {high:g}"
-    bounds = ((low, "at least"), (above, "above"), (high, "at most"))
-    return " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, agreement_rows
+from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, Agreement, TokenMeans, agreement_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -76,7 +76,11 @@ def students(record: dict[str, Any]) -> Iterator[str]:
     yield "|---" * (len(COLUMNS) + 1) + "|"
     k = len(record["statistics"]["gold_rank_counts"]) - 1
     for name, student in record["students"].items():
-        for row in agreement_rows(student["runs"], k):
+        runs = [
+            Agreement(**{group: TokenMeans(**means) for group, means in run.items()})
+            for run in student["runs"]
+        ]
+        for row in agreement_rows(runs, k):
             yield f"| {name} | {' | '.join(row)} |"
 
 

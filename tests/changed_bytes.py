@@ -186,7 +186,7 @@ def read_in_inspect(topk: Path, data_bin: Path) -> str:
         store = TopKStore.open(topk)
         pairs = inspect.open_pairs(store, DataBin.open(data_bin))
         read = [store.summary(), inspect.store_statistics(store, pairs).summary()]
-    tables = [inspect.sentence_table(store, index, pairs) for index in range(len(store))]
+    tables = [inspect.sentence_entries(store, index, pairs) for index in range(len(store))]
     return repr((read, tables))
 
 

@@ -50,7 +50,8 @@ class AverageConfig:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening a checkpoint."""
-        problems = output_problems({named(self, "output"): self.output}, force=self.force)
+        output, force = named(self, "output"), named(self, "force")
+        problems = output_problems({output: self.output}, force=self.force, force_name=force)
         inputs, last, best, save_dir = (
             named(self, name) for name in ("inputs", "last", "best", "save_dir")
         )

@@ -58,7 +58,12 @@ def run(args: argparse.Namespace) -> int:
     seed, unusable = _seed(args.seed)
     config = from_arguments(CompareConfig, args, systems=systems, seed=seed)
     outputs = {"--json": args.json, "--html": args.html, "--text": args.text}
-    raise_all(unusable + config.problems() + problems + output_problems(outputs, force=args.force))
+    raise_all(
+        unusable
+        + config.problems()
+        + problems
+        + output_problems(outputs, force=args.force, force_name="--force")
+    )
     compared = compare(config)
     comparison = compared.comparison
     read = {s.name: [[str(r.path), r.format] for r in s.runs] for s in compared.systems}

@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exports",
         action="store_true",
-        help="check nothing; print only the variables to set here for fairseq-train, and as PRECISION what "
-        '--precision auto takes: eval "$(bertkd doctor --exports)"',
+        help="check nothing; print only the environment variables that fairseq-train needs here to be fast, and "
+        "PRECISION, which is what --precision auto takes here. To set them all: "
+        'eval "$(bertkd doctor --exports)"',
     )
 
 

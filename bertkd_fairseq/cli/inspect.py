@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from bertkd_fairseq.analysis.inspect.run import InspectConfig, inspect_store
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
+from bertkd_fairseq.analysis.inspect.run import inspect_store
+from bertkd_fairseq.analysis.inspect.text import format_inspection, format_sentence
 from bertkd_fairseq.cli.reports import named_files, write_json
 from bertkd_fairseq.errors import raise_all
 from bertkd_fairseq.settings import add_arguments as add_settings
@@ -35,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     students, problems = named_files("--student", "NAME=CHECKPOINT", args.student)
     config = from_arguments(InspectConfig, args, students=students)
     outputs = {"--plot": args.plot, "--json": args.json}
-    problems += output_problems(outputs, force=args.force) + config.problems()
+    problems += output_problems(outputs, force=args.force, force_name="--force") + config.problems()
     if args.sentence is not None and args.json:
         problems.append("--sentence shows one sentence alone: leave out --json.")
     raise_all(problems)
     found = inspect_store(config)
-    write_json("bertkd inspect", args.json, found.summary)
-    print("\n".join(found.lines))
+    write_json("bertkd inspect", args.json, found.report())
+    print(format_inspection(found) if found.sentence is None else format_sentence(found.sentence))
     return 0

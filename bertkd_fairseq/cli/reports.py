@@ -1,6 +1,6 @@
 """Reports of commands as JSON, in one form for all, and the ``NAME=FILE`` of options that take named files.
 
-A report is ``{"report": "bertkd compare", "format": 1, "version": "0.1.0", ...}``: which command wrote it, the version
+A report is ``{"report": "bertkd compare", "format": 2, "version": "0.1.0", ...}``: which command wrote it, the version
 of its form, the version of this package, and then what the command says (docs/reports.md).
 """
 
@@ -17,7 +17,7 @@ from bertkd_fairseq.errors import must_be
 from bertkd_fairseq.files import read_marker, whole_file
 from bertkd_fairseq.text.outputs import output_problems
 
-FORMAT = 1
+FORMAT = 2
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -9,17 +9,20 @@ Undoing needs no file. ``fairseq-generate`` with ``--bpe bert_wordpiece`` alone 
 """
 
 # No `from __future__ import annotations`: fairseq reads the types of a dataclass, not strings.
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Optional
 
+from fairseq.data.data_utils import post_process
 from fairseq.data.encoders import register_bpe, register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
 from bertkd_fairseq.errors import ConfigurationError
 from bertkd_fairseq.text.data_bin import DataBin
-from bertkd_fairseq.text.moses import MosesText
+from bertkd_fairseq.text.moses import MosesText, TokenizedText, Words
+from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE, WORDPIECE
 from bertkd_fairseq.text.segmentation.wordpiece import (
     WordPieceSegmenter,
     split_mark,
@@ -27,6 +30,11 @@ from bertkd_fairseq.text.segmentation.wordpiece import (
 )
 
 _UNRESOLVED = "${"  # an interpolation that fairseq did not fill in
+_POST_PROCESS: dict[str, Callable[[str], str]] = {
+    WORDPIECE: undo_segmentation,
+    BPE: partial(post_process, symbol="subword_nmt"),
+    SENTENCEPIECE: partial(post_process, symbol="sentencepiece"),
+}
 
 
 @dataclass
@@ -71,6 +79,14 @@ class BertKDMosesConfig(FairseqDataclass):
         default=False,
         metadata={"help": "decode symbols rather than words (for --eval-bleu-detok-args)"},
     )
+    subword: str = field(
+        default=WORDPIECE,
+        metadata={"help": f"what the symbols to decode are: {', '.join(_POST_PROCESS)}"},
+    )
+    tokenized: bool = field(
+        default=False,
+        metadata={"help": "leave tokens as they are, of text that was tokenised before"},
+    )
 
 
 @register_tokenizer("bertkd_moses", dataclass=BertKDMosesConfig)
@@ -88,14 +104,16 @@ class BertKDMoses:
         return _open(self._cfg.data_bin, "bertkd_moses")
 
     @cached_property
-    def _source(self) -> MosesText:
-        lang = self._cfg.source_lang or self._data_bin.source_lang
-        data_bin = self._data_bin
-        return MosesText(lang, lowercase=data_bin.lowercase, normalize=data_bin.normalize)
+    def _source(self) -> Words:
+        return self._data_bin.words(self._cfg.source_lang or self._data_bin.source_lang)
 
     @cached_property
-    def _target(self) -> MosesText:
-        return MosesText(self._cfg.target_lang or self._data_bin.target_lang)
+    def _target(self) -> Words:
+        if self._cfg.tokenized:
+            return TokenizedText()
+        if self._cfg.target_lang is not None:
+            return MosesText(self._cfg.target_lang)
+        return self._data_bin.words(self._data_bin.target_lang)
 
     def encode(self, line: str) -> str:
         """Return the Moses tokens of a raw line of the source language."""
@@ -103,9 +121,11 @@ class BertKDMoses:
 
     def decode(self, line: str) -> str:
         """Return the text of a line of target tokens (or symbols, with ``undo_segmentation``)."""
-        return self._target.detokenize(
-            undo_segmentation(line) if self._cfg.undo_segmentation else line
-        )
+        if not self._cfg.undo_segmentation:
+            return self._target.detokenize(line)
+        if self._cfg.subword == SENTENCEPIECE:  # made of raw text
+            return _POST_PROCESS[SENTENCEPIECE](line)
+        return self._target.detokenize(_POST_PROCESS[self._cfg.subword](line))
 
 
 def _open(data: Any, name: str) -> DataBin:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq import __version__
 from bertkd_fairseq.data.store_match import data_hashes, pair_checksums
 from bertkd_fairseq.dump.config import DumpConfig, RowSettings
 from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.files import hash_file
+from bertkd_fairseq.installed import versions
 from bertkd_fairseq.settings import named
 from bertkd_fairseq.teacher_input import FittedLengths, fitted_lengths
 from bertkd_fairseq.topk_store.layout import SAMPLED
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from bertkd_fairseq.dump.rows import TeacherDump
+
+_PACKAGES = ("fairseq", "fairseq-fixed", "torch", "transformers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ class DumpJob:
         return TooLong(int(np.sum(fitted.source_cut)), int(np.sum(fitted.no_room)))
 
     def plan(self, device_type: str) -> dict[str, Any]:
-        """Return whatever determines the rows, for ``meta.json``: a dump continues only where all is equal."""
+        """Return whatever determines the rows: a dump continues only where all is equal.
+
+        A dict, because it is a part of the store's ``meta.json`` as it stands.
+        """
         settings, task = self.settings, self.task
         sampled = {} if settings.seed is None else {"targets": SAMPLED, "seed": settings.seed}
         return {
@@ -94,7 +98,7 @@ class DumpJob:
             "max_positions": self.max_positions,
             "too_long": asdict(self.too_long()),
             "device": device_type,
-            "versions": versions(),
+            "versions": versions(*_PACKAGES),
             "teacher": {
                 "sha256": hash_file(self.path),
                 "arch": "bert_cmlm_teacher",
@@ -156,14 +160,3 @@ def load_teacher(path: str, data_bin: str) -> tuple[Any, Any]:
             )
         )
     return model, task
-
-
-def versions() -> dict[str, str]:
-    """Return what the rows were computed with."""
-    import fairseq
-    import torch
-    import transformers
-
-    modules = {"fairseq": fairseq, "torch": torch, "transformers": transformers, "numpy": np}
-    found = {name: str(module.__version__) for name, module in modules.items()}
-    return {"bertkd_fairseq": __version__, "python": platform.python_version(), **found}

@@ -50,7 +50,7 @@ class Dumped:
         if self.store is None:
             return {}
         spent = {"tokens_per_second": round(self.tokens_per_second), "seconds": self.seconds}
-        return {**self.store.summary(), **spent, **asdict(self.too_long)}
+        return {**asdict(self.store.summary()), **spent, **asdict(self.too_long)}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.dump.config import DumpConfig
 from bertkd_fairseq.errors import (
     BertKDError,
     ConfigurationError,
@@ -29,6 +30,7 @@ from bertkd_fairseq.files import (
     room_beside,
     writing,
 )
+from bertkd_fairseq.settings import named
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.topk_store.folder import (
     BLOCKS_FOLDER,
@@ -58,6 +60,8 @@ from bertkd_fairseq.topk_store.layout import (
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 log = logging.getLogger(__name__)
+
+_FORCE = named(DumpConfig, "force")
 
 
 class TopKStoreWriter:
@@ -147,7 +151,7 @@ class TopKStoreWriter:
         except FileNotFoundError as error:
             if not self._complete():
                 raise StoreError(
-                    f"{self._work} isn't there any more: another process has removed it, as --force does. "
+                    f"{self._work} isn't there any more: another process has removed it, as {_FORCE} does. "
                     "Let only one of them run."
                 ) from error
             self._open_complete()
@@ -291,7 +295,7 @@ class TopKStoreWriter:
         if differences:
             raise ConfigurationError(
                 f"{folder} was made with other settings ({'; '.join(differences)}). "
-                "Use the same settings, another folder, or --force to start over."
+                f"Use the same settings, another folder, or {_FORCE} to start over."
             )
 
     def _write(self, path: Path, text: str) -> None:

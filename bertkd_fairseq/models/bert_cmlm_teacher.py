@@ -12,7 +12,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor, nn
 
 from bertkd_fairseq.compat import hide_broken_torchaudio
-from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, outside, raise_all
 from bertkd_fairseq.hub import announce, loading_problem, name_problems
 from bertkd_fairseq.models.last_layer import last_layer_at
 from bertkd_fairseq.vocabulary import (
@@ -208,8 +208,8 @@ def _problems(cfg: BertCMLMTeacherConfig) -> list[str]:
     problems = []
     if cfg.bert_config is None:  # no checkpoint, whose pretrained folder may be gone
         problems += name_problems("--bert-model", cfg.bert_model)
-    if cfg.dropout is not None and not 0.0 <= cfg.dropout < 1.0:
-        problems.append(must_be("--dropout", "from 0 to below 1", cfg.dropout))
+    if cfg.dropout is not None:
+        problems += outside("--dropout", cfg.dropout, at_least=0, below=1)
     if cfg.attention not in ATTENTIONS:
         problems.append(must_be("--attention", f"one of {', '.join(ATTENTIONS)}", cfg.attention))
     return problems

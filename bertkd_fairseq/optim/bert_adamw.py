@@ -9,7 +9,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
-from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.errors import ConfigurationError, must_be, outside, raise_all
 
 
 @dataclass
@@ -72,8 +72,5 @@ def _problems(cfg: BertAdamWConfig) -> list[str]:
     if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
         wanted = "two numbers from 0 to below 1, as '(0.9, 0.999)'"
         problems.append(must_be("--adam-betas", wanted, repr(cfg.adam_betas)))
-    if not cfg.adam_eps >= 0.0:
-        problems.append(must_be("--adam-eps", "at least 0", cfg.adam_eps))
-    if not cfg.weight_decay >= 0.0:
-        problems.append(must_be("--weight-decay", "at least 0", cfg.weight_decay))
-    return problems
+    problems += outside("--adam-eps", cfg.adam_eps, at_least=0)
+    return problems + outside("--weight-decay", cfg.weight_decay, at_least=0)

@@ -9,19 +9,18 @@ import numpy as np
 import torch
 from fairseq.data import Dictionary
 from fairseq.tasks import FairseqTask, register_task
-from fairseq.tasks.translation import load_langpair_dataset
 from fairseq.utils import split_paths
 from omegaconf import II, open_dict
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
-from bertkd_fairseq.data.one_at_a_time import OneAtATime
-from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.data.pairs import load_pairs
+from bertkd_fairseq.errors import ConfigurationError, must_be, outside, raise_all
 from bertkd_fairseq.masking import MASK_RATE
 from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
-from bertkd_fairseq.text.data_bin import LAZY, DataBin, check_split, readable_format
+from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.segmentation.schemes import SCHEMES
 from bertkd_fairseq.text.teacher_vocabulary import AUTO, Side, SymbolReader
 from bertkd_fairseq.vocabulary import TeacherVocabulary
@@ -216,27 +215,15 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         :param in_one_part: refuse a split that fairseq-train would join from several.
         :raises DataError: if the split is missing or damaged.
         """
-        langs = (str(self.cfg.source_lang), str(self.cfg.target_lang))
-        check_split(path, split, langs, in_one_part=in_one_part)
-        data_format = readable_format(path, split, langs)
-        pairs = load_langpair_dataset(
+        return load_pairs(
             path,
             split,
-            self.cfg.source_lang,
-            self.source_dictionary,
-            self.cfg.target_lang,
-            self.target_dictionary,
-            combine=combine,
-            dataset_impl=data_format,
-            upsample_primary=1,
+            (str(self.cfg.source_lang), str(self.cfg.target_lang)),
+            (self.source_dictionary, self.target_dictionary),
             left_pad_source=False,
-            left_pad_target=False,
-            max_source_positions=self.cfg.max_positions,
-            max_target_positions=self.cfg.max_positions,
+            combine=combine,
+            in_one_part=in_one_part,
         )
-        if data_format == LAZY:
-            pairs.src, pairs.tgt = OneAtATime(pairs.src), OneAtATime(pairs.tgt)
-        return pairs
 
     def max_positions(self) -> int:
         """Return the longest input, as :func:`~bertkd_fairseq.teacher_input.input_length` counts it."""
@@ -249,11 +236,8 @@ def _open(cfg: BertCMLMConfig) -> DataBin:
 
 def _problems(cfg: BertCMLMConfig) -> list[str]:
     problems = data_problems(cfg.data)
-    if not 0.0 < cfg.mask_rate <= 1.0:
-        problems.append(must_be("--mask-rate", "above 0 and at most 1", cfg.mask_rate))
     if cfg.subword not in (AUTO, *SCHEMES):
         wanted = f"one of {', '.join((AUTO, *SCHEMES))}"
         problems.append(must_be("--subword", wanted, cfg.subword))
-    if cfg.max_positions < SHORTEST_INPUT:
-        problems.append(must_be("--max-positions", f"at least {SHORTEST_INPUT}", cfg.max_positions))
-    return problems
+    problems += outside("--mask-rate", cfg.mask_rate, above=0, at_most=1)
+    return problems + outside("--max-positions", cfg.max_positions, at_least=SHORTEST_INPUT)

@@ -3,7 +3,8 @@
 ::
 
     DEST/dict.<lang>.txt, <split>.<src>-<tgt>.<lang>.{bin,idx}   as fairseq-preprocess writes them
-    DEST/tokenizer/                 the teacher's fast WordPiece tokenizer
+    DEST/tokenizer/                 the teacher's fast WordPiece tokenizer, if it cut the text
+    DEST/bpe.codes, sentencepiece.model   the subword model that did otherwise
     DEST/references/<split>.<lang>  raw text of valid and test, a line per sentence of the data-bin
     DEST/tokenized/<split>.<lang>   the same, normalised, Moses-tokenised (and lowercased)
     DEST/bertkd.json                every setting, counts, versions
@@ -24,6 +25,8 @@ import numpy as np
 
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.files import FolderKind, hash_file, read_marker
+from bertkd_fairseq.text.moses import MosesText, TokenizedText, Words
+from bertkd_fairseq.text.segmentation.learnt import MODEL_FILES
 from bertkd_fairseq.vocabulary import SPECIAL_PIECES
 
 SETTINGS_FILE = "bertkd.json"
@@ -132,7 +135,7 @@ class DataBin:
     @property
     def keeps_tokenizer(self) -> bool:
         """Whether the text was cut with the WordPiece tokenizer of a BERT, which the data-bin keeps."""
-        return "tokenizer" in self.settings
+        return bool(self.settings.get("tokenizer"))
 
     @property
     def source_lang(self) -> str:
@@ -155,6 +158,18 @@ class DataBin:
         return bool(self.settings.get("normalize_punctuation", True))
 
     @property
+    def was_tokenized(self) -> bool:
+        """Whether the text came tokenised, so that tokens are left alone and not undone either."""
+        return bool(self.settings.get("tokenized", False))
+
+    def words(self, lang: str, *, lowercase: bool = False) -> Words:
+        """Return what makes tokens of raw text in ``lang`` as here; ``lowercase`` them even if the data-bin doesn't."""
+        lowercase = lowercase or self.lowercase
+        if self.was_tokenized:
+            return TokenizedText(lowercase=lowercase)
+        return MosesText(lang, lowercase=lowercase, normalize=self.normalize)
+
+    @property
     def tokenizer_dir(self) -> Path:
         """Folder with the files of the teacher's tokenizer."""
         return self.path / "tokenizer"
@@ -170,7 +185,7 @@ class DataBin:
                 f"`{file}` must be the tokenizer of the data-bin, but is missing. "
                 "Copy it from where the data-bin was made, or run `bertkd prepare` again."
             )
-        wanted, seen = self.settings.get("tokenizer", {}).get("sha256"), hash_file(file)
+        wanted, seen = (self.settings.get("tokenizer") or {}).get("sha256"), hash_file(file)
         if wanted not in (None, seen):
             raise DataError(
                 f"`{file}` must be the tokenizer that the text was cut with (sha256 {wanted[:8]}), "
@@ -217,7 +232,7 @@ class DataBin:
 def data_bin_files(source_lang: str, target_lang: str, splits: Iterable[str]) -> list[str]:
     """Return all that ``bertkd prepare`` may write to a data-bin, by relative path."""
     made = DataBin(Path(), {"source_lang": source_lang, "target_lang": target_lang})
-    files = [made.path / SETTINGS_FILE, made.path / LOG_FILE]
+    files = [made.path / name for name in (SETTINGS_FILE, LOG_FILE, *MODEL_FILES.values())]
     files += [made.tokenizer_dir / name for name in TOKENIZER_FILES]
     for lang in (source_lang, target_lang):
         files.append(made.dictionary(lang))

@@ -76,7 +76,9 @@ class DataBinFacts:
     lowercase: bool
     normalize_punctuation: bool
     cleaning: CleaningRules
-    tokenizer: TokenizerFacts
+    tokenized: bool
+    subword: str
+    tokenizer: TokenizerFacts | None  # of the WordPiece that cut the text
     inputs: list[InputFile]
     splits: dict[str, SplitFacts]
     dictionary: DictionaryFacts

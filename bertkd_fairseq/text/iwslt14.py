@@ -183,14 +183,14 @@ class Iwslt14Facts:
 class Iwslt14Config:
     """The settings of :func:`make_iwslt14`."""
 
-    archive: Path = setting("de-en.tgz, read if it is there", metavar="FILE")
+    archive: Path = setting("the archive, de-en.tgz", metavar="FILE")
     url: str | None = setting(
-        "address to download the archive from if it isn't there", default=None
+        "address to download the archive from, if there is none at --archive", default=None
     )
     destdir: Path = setting("the new folder of text", metavar="DIR", old_option="--dest")
-    force: bool = setting("replace such a folder at --destdir", default=False)
+    force: bool = setting("replace a folder that this command made at --destdir", default=False)
     pairs: Sequence[int] = setting(
-        "number of pairs that must come out",
+        "number of pairs that each split must have; the command ends if one has another",
         default=PAIRS,
         metavar=("TRAIN", "VALID", "TEST"),
     )
@@ -200,9 +200,10 @@ class Iwslt14Config:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without reading the archive."""
-        destdir, option = named(self, "destdir"), named(self, "archive")
-        problems = dest_problems(self.destdir.absolute(), TEXT, self.force, destdir)
-        problems += inside_problems(destdir, self.destdir.absolute()) + range_problems(self)
+        destdir, option, force = (named(self, name) for name in ("destdir", "archive", "force"))
+        dest = self.destdir.absolute()
+        problems = dest_problems(dest, TEXT, self.force, name=destdir, force_name=force)
+        problems += inside_problems(destdir, dest) + range_problems(self)
         archive = self.archive.absolute()
         if not archive.exists() and not self.url:
             wanted = f"a file, or {named(self, 'url')} must name where to download it"

@@ -115,6 +115,10 @@ class TokenizedText:
         return tokens
 
 
+Words = MosesText | TokenizedText
+"""What makes tokens of raw text, and raw text of tokens."""
+
+
 def _without_tags(line: str) -> tuple[list[str], str]:
     """Return the tags in front of a line and the rest.
 

@@ -13,12 +13,17 @@ from bertkd_fairseq.topk_store.folder import STORE, UNFINISHED_STORE
 
 
 def output_problems(
-    paths: Mapping[str, str | Path | None], *, force: bool, dest_folder: str | Path | None = None
+    paths: Mapping[str, str | Path | None],
+    *,
+    force: bool,
+    force_name: str = "force",
+    dest_folder: str | Path | None = None,
 ) -> list[str]:
     """Return a message for each output file that can't or mustn't be written.
 
     :param paths: the files by the name of their setting or option; None where there is none.
     :param force: files that exist may be replaced.
+    :param force_name: what messages call that.
     :param dest_folder: what the command makes besides; it is no place for them either.
     """
     problems = []
@@ -36,7 +41,8 @@ def output_problems(
         elif Path(path).exists() and not Path(path).is_file():
             problems.append(must_be(option, "a file", f"{path}, which is a device or the like,"))
         elif Path(path).exists() and not force:
-            problems.append(f"`{path}` exists already. Use another name, or --force to replace it.")
+            hint = f"Use another name, or {force_name} to replace it."
+            problems.append(f"`{path}` exists already. {hint}")
         else:
             problems += inside_problems(option, path, dest_folder)
             problems += place_problems(option, Path(os.path.realpath(path)))

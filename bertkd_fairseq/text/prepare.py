@@ -46,13 +46,26 @@ from bertkd_fairseq.text.facts import (
     TokenizerFacts,
 )
 from bertkd_fairseq.text.lines import Sides, read_lines, write_lines
-from bertkd_fairseq.text.moses import tokenize_lines, without_control_characters
+from bertkd_fairseq.text.moses import (
+    TokenizedText,
+    tokenize_lines,
+    without_control_characters,
+)
+from bertkd_fairseq.text.prepare_config import VOCAB_SIZE
 from bertkd_fairseq.text.prepare_config import PrepareConfig as PrepareConfig
+from bertkd_fairseq.text.segmentation.learnt import (
+    MODEL_FILES,
+    Segmenter,
+    SentencePieceModel,
+    SubwordNMT,
+)
+from bertkd_fairseq.text.segmentation.schemes import SENTENCEPIECE
 from bertkd_fairseq.text.segmentation.wordpiece import WordPieceSegmenter, load_tokenizer
 
 log = logging.getLogger(__name__)
 
 _LINES_A_WORKER = 10_000
+_ALL_BUT_EMPTY = CleaningRules(1, sys.maxsize, math.inf, sys.maxsize)
 _PACKAGES = ("fairseq", "fairseq-fixed", "sacremoses", "tokenizers", "transformers", "numpy")
 
 
@@ -122,10 +135,11 @@ def _read_inputs(config: PrepareConfig) -> tuple[dict[str, Sides], Any]:
     problems: list[str] = []
     raw = {split: _read_sides(config, split, problems) for split in config.prefixes}
     tokenizer = None
-    try:
-        tokenizer = load_tokenizer(config.tokenizer, named(config, "tokenizer"))
-    except DataError as error:
-        problems.append(str(error))
+    if config.tokenizer is not None:
+        try:
+            tokenizer = load_tokenizer(config.tokenizer, named(config, "tokenizer"))
+        except DataError as error:
+            problems.append(str(error))
     raise_all(problems, DataError)
     return raw, tokenizer
 
@@ -158,8 +172,10 @@ class _Making:
         self.config = config
         langs = {"source_lang": config.source_lang, "target_lang": config.target_lang}
         self.made = DataBin(folder, langs)
-        tokenizer.save_pretrained(self.made.tokenizer_dir)
-        self.segmenter = WordPieceSegmenter(self.made.tokenizer_dir)
+        self.segmenter: Segmenter | None = None  # learnt from train, or the teacher's
+        if tokenizer is not None:
+            tokenizer.save_pretrained(self.made.tokenizer_dir)
+            self.segmenter = WordPieceSegmenter(self.made.tokenizer_dir)
         self.segmented = folder.with_name("segmented")
         self.counts: dict[str, Counter[str]] = {lang: Counter() for lang in config.langs}
 
@@ -171,10 +187,15 @@ class _Making:
         changed = [sum(map(operator.ne, *sides)) for sides in zip(raw, text, strict=True)]
         tokens = Sides(*map(self._tokenize, text, config.langs))
         cleaned = self._clean(split, tokens)
+        words = Sides(*([side[i] for i in cleaned.kept] for side in tokens))
+        written = words
+        if config.subword == SENTENCEPIECE:  # which learns from raw text where spaces are
+            written = Sides(*([self._cased(side[i]) for i in cleaned.kept] for side in text))
+        if self.segmenter is None:
+            self.segmenter = self._learn([*written.source, *written.target])
         sizes = {}  # symbols of each kept pair, by language: (pairs,)
-        for lang, side, tokenized in zip(config.langs, text, tokens, strict=True):
-            kept = [tokenized[i] for i in cleaned.kept]
-            lines = self.segmenter.segment_lines(kept)
+        for lang, side, kept, to_cut in zip(config.langs, text, words, written, strict=True):
+            lines = self.segmenter.segment_lines(to_cut)
             write_lines(self.segmented / f"{split}.{lang}", lines)
             sizes[lang] = _symbols_of(lines)
             if split == "train":
@@ -198,15 +219,31 @@ class _Making:
         )
 
     def _tokenize(self, lines: list[str], lang: str) -> list[str]:
+        if self.config.tokenized:
+            return list(map(TokenizedText(lowercase=self.config.lowercase).tokenize, lines))
         how = {"lowercase": self.config.lowercase, "normalize": not self.config.keep_punctuation}
         return tokenize_lines(lines, lang, **how, workers=self.config.workers)
+
+    def _cased(self, line: str) -> str:
+        return line.lower() if self.config.lowercase else line
+
+    def _learn(self, lines: list[str]) -> Segmenter:
+        """Learn the subword model from the lines of both languages; the data-bin keeps it."""
+        config = self.config
+        size = config.vocab_size or VOCAB_SIZE
+        file = self.made.path / MODEL_FILES[config.subword]
+        self.made.path.mkdir(parents=True, exist_ok=True)
+        log.info("learning %s, %d symbols, from both languages", config.subword, size)
+        if config.subword == SENTENCEPIECE:
+            return SentencePieceModel.learn(lines, size, file, config.sentencepiece_type)
+        return SubwordNMT.learn(lines, size, file)
 
     def _clean(self, split: str, tokens: Sides) -> Cleaned:
         """Return which pairs stay: of valid and test all that have two sides, whatever their length.
 
         :raises DataError: if none does.
         """
-        rules = self.config.rules if split == "train" else CleaningRules(1, sys.maxsize, math.inf)
+        rules = self.config.rules if split == "train" else _ALL_BUT_EMPTY
         cleaned = rules.clean(tokens)
         if not cleaned.kept:
             reasons = ", ".join(f"{reason} {n}" for reason, n in cleaned.reasons.items())
@@ -246,7 +283,9 @@ class _Making:
                 f"Run `bertkd doctor`. Its last lines:\n{tail}"
             )
 
-    def check(self, splits: dict[str, SplitFacts], tokenizer: TokenizerFacts) -> DataBinFacts:
+    def check(
+        self, splits: dict[str, SplitFacts], tokenizer: TokenizerFacts | None
+    ) -> DataBinFacts:
         """Compare what was binarized with the text, and return all facts of the data-bin.
 
         :raises DataError: if ``fairseq-preprocess`` made something else of the text.
@@ -262,6 +301,12 @@ class _Making:
         raise_all([f"fairseq-preprocess: {problem}" for problem in problems], DataError)
         joined = self.counts[config.source_lang] + self.counts[config.target_lang]
         counts = {**self.counts, "joined": joined}
+        cut = self.segmenter
+        coverage = (
+            {side: cut.coverage(n) for side, n in counts.items()}
+            if isinstance(cut, WordPieceSegmenter)
+            else {}
+        )
         return DataBinFacts(
             format=FORMAT,
             source_lang=config.source_lang,
@@ -269,12 +314,14 @@ class _Making:
             lowercase=config.lowercase,
             normalize_punctuation=not config.keep_punctuation,
             cleaning=config.rules,
+            tokenized=config.tokenized,
+            subword=config.subword,
             tokenizer=tokenizer,
             inputs=_hashed_inputs(config),
             splits=splits,
             dictionary=DictionaryFacts(
                 size=source.count(b"\n") + UNK_INDEX + 1,
-                coverage={side: self.segmenter.coverage(n) for side, n in counts.items()},
+                coverage=coverage,
             ),
             versions=versions(*_PACKAGES),
         )
@@ -296,7 +343,9 @@ def _symbols_of(lines: list[str]) -> np.ndarray:
     return np.fromiter((line.count(" ") + 1 for line in lines), np.int64, len(lines))
 
 
-def _tokenizer_facts(config: PrepareConfig, tokenizer: Any, made: DataBin) -> TokenizerFacts:
+def _tokenizer_facts(config: PrepareConfig, tokenizer: Any, made: DataBin) -> TokenizerFacts | None:
+    if config.tokenizer is None:
+        return None
     normalizer = tokenizer.backend_tokenizer.normalizer
     probe = normalizer.normalize_str("Aé") if normalizer is not None else "Aé"
     return TokenizerFacts(

@@ -7,6 +7,7 @@ from pathlib import Path
 from bertkd_fairseq.teacher_input import MAX_POSITIONS
 from bertkd_fairseq.text.facts import Coverage, SplitFacts, TokenizerFacts
 from bertkd_fairseq.text.prepare import Prepared
+from bertkd_fairseq.text.segmentation.learnt import MODEL_FILES
 
 
 def format_report(prepared: Prepared, destdir: Path) -> str:
@@ -22,11 +23,13 @@ def format_report(prepared: Prepared, destdir: Path) -> str:
         notes += [f"{name}: {note}" for note in _notes_on(split)]
     lines += [f"dictionary: {facts.dictionary.size:,} symbols, joined"]
     lines += [f"  {side}: {_covered(found)}" for side, found in facts.dictionary.coverage.items()]
-    if habits := _habits(facts.tokenizer):
+    if facts.tokenizer and (habits := _habits(facts.tokenizer)):
         notes.append(
             f"the tokenizer {habits}; symbols keep the characters of the text all the same"
         )
     seconds = ", ".join(f"{step} {value:.1f}" for step, value in prepared.seconds.items())
+    if model := MODEL_FILES.get(facts.subword):
+        notes.append(f"{facts.subword}: the model is {destdir / model}")
     return "\n".join([*lines, *notes, f"seconds: {seconds}", f"data-bin: {destdir}"])
 
 

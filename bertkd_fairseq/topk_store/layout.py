@@ -75,7 +75,7 @@ def signature(meta: Mapping[str, Any]) -> str:
         "teacher": str(meta.get("teacher", {}).get("sha256", "?"))[:8],
         "data": str(hashes.get("data", "?"))[:8],
         "tokens": meta["num_tokens"],
-        "version": meta.get("versions", {}).get("bertkd_fairseq", "?"),
+        "version": meta.get("versions", {}).get("bertkd-fairseq", "?"),
     }
     if meta.get("targets") == SAMPLED:
         parts["targets"] = f"{SAMPLED}, seed {meta.get('seed', '?')}"

@@ -7,6 +7,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ _REQUIRED = (
     "block_checksums",
     "signature",
 )
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """What is said of a store first: counts, and what all of its files take on disk."""
+
+    signature: str
+    sentences: int
+    tokens: int
+    bytes_per_token: float
 
 
 class TopKStore:
@@ -173,16 +184,11 @@ class TopKStore:
                 raise _damaged(self.path, f"{where} differs from its checksum in {META_FILE}")
             self._checked[block] = 1
 
-    def summary(self) -> dict[str, Any]:
-        """Return what is said of a store first: signature, counts and size."""
+    def summary(self) -> StoreSummary:
+        """Return what is said of a store first."""
         size = sum(file.stat().st_size for file in self.path.iterdir())
         tokens = int(self.meta["num_tokens"])
-        return {
-            "signature": self.meta["signature"],
-            "sentences": len(self),
-            "tokens": tokens,
-            "bytes_per_token": round(size / tokens, 2),
-        }
+        return StoreSummary(self.meta["signature"], len(self), tokens, round(size / tokens, 2))
 
     def verify(self) -> list[str]:
         """Return what differs from the checksums, files and blocks by name; empty when all is well.

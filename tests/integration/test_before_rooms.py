@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertkd_fairseq import __version__
+from bertkd_fairseq.installed import versions
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.topk_store.layout import ROW_ARRAYS
@@ -47,6 +49,12 @@ def test_teacher_gives_the_same_rows(tmp_path: Path) -> None:
     assert {key: now[key] for key in now.keys() - changing} == {
         key: before[key] for key in before.keys() - changing
     }
+    packages = ("fairseq", "fairseq-fixed", "torch", "transformers", "numpy")
+    assert now["versions"] == versions(*packages)  # under the names that the data-bin has, too
+    assert now["signature"].split("|version:") == [
+        before["signature"].split("|version:")[0],
+        __version__,
+    ]
 
 
 def test_student_translates_as_before(tmp_path: Path) -> None:

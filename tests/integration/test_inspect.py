@@ -19,13 +19,16 @@ def test_statistics_and_picture(tmp_path: Path, data_bin: Path, topk: Path) -> N
     output = run_command([*command, *files]).stdout
     summary = json.loads((tmp_path / "topk.json").read_text())
     signature = json.loads((topk / "meta.json").read_text())["signature"]
-    assert output.splitlines()[0].split() == ["signature", signature]
-    assert summary["verified"] == "every byte"
+    assert output.splitlines()[:2] == ["Teacher store", f"signature      {signature}"]
+    assert (summary["format"], summary["verified"], summary["k"]) == (2, True, 4)
+    assert "students" not in summary and "sentence" not in summary
     assert sum(summary["statistics"]["gold_rank_counts"]) == summary["tokens"] - 600  # EOS apart
     statistics = summary["statistics"]
-    assert sum(statistics["calibration"]["bin_counts"]) == summary["tokens"] - 600
-    assert sum(statistics["eos_calibration"]["bin_counts"]) == 600
-    assert f"expected_calibration_error {_error(statistics)}\n" in output
+    assert sum(part["tokens"] for part in statistics["calibration"]["bins"]) == (
+        summary["tokens"] - 600
+    )
+    assert sum(part["tokens"] for part in statistics["eos_calibration"]["bins"]) == 600
+    assert f"\nexpected calibration error: {_error(statistics):.2f} points\n" in output
     assert (tmp_path / "topk.png").read_bytes().startswith(b"\x89PNG")
     again = run_command([*command, *files], check=False)
     assert (again.returncode, again.stderr) == (
@@ -40,10 +43,10 @@ def test_statistics_and_picture(tmp_path: Path, data_bin: Path, topk: Path) -> N
 def _error(statistics: dict) -> float:
     """Return the expected calibration error of the diagram that was written."""
     calibration = statistics["calibration"]
-    columns = (calibration[f"bin_{name}"] for name in ("counts", "confidence", "accuracy"))
-    bins = [column for column in zip(*columns, strict=True) if column[0]]
-    error = sum(n * abs(c - a) for n, c, a in bins) / sum(n for n, *_ in bins)
-    assert calibration["expected_calibration_error"] == pytest.approx(error, abs=0.02)
+    parts = [part for part in calibration["bins"] if part["tokens"]]
+    gaps = [part["tokens"] * abs(part["confidence"] - part["accuracy"]) for part in parts]
+    error = sum(gaps) / sum(part["tokens"] for part in parts)
+    assert calibration["expected_calibration_error"] == pytest.approx(error, rel=1e-9)
     return calibration["expected_calibration_error"]
 
 

@@ -9,7 +9,9 @@ import torch
 
 from bertkd_fairseq.analysis.compare.run import CompareConfig, compare
 from bertkd_fairseq.analysis.curves.run import CurvesConfig, plot_curves
-from bertkd_fairseq.analysis.inspect.run import InspectConfig, inspect_store
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
+from bertkd_fairseq.analysis.inspect.run import inspect_store
+from bertkd_fairseq.analysis.inspect.statistics import TopKStatistics
 from bertkd_fairseq.averaging.checkpoints import average
 from bertkd_fairseq.averaging.config import AverageConfig
 from bertkd_fairseq.doctor.checks import examine, healthy
@@ -59,9 +61,12 @@ def test_dump_and_inspect(tmp_path: Path, data_bin: Path, teacher: Path) -> None
     assert (dumped.store.k, len(dumped.store)) == (4, estimate.sentences) == (4, 60)
     assert dumped.summary()["tokens"] == estimate.tokens
     found = inspect_store(InspectConfig(store=config.destdir, data_bin=str(data_bin), verify=True))
-    assert found.summary["verified"] == "every byte"
+    assert (found.verified, found.store, found.k) == (True, dumped.store.summary(), 4)
+    assert isinstance(found.statistics, TopKStatistics)
+    assert found.statistics.tokens == estimate.tokens
     shown = inspect_store(InspectConfig(store=config.destdir, data_bin=str(data_bin), sentence=0))
-    assert len(shown.lines) == dumped.store.sizes[0]
+    assert shown.sentence is not None and len(shown.sentence) == dumped.store.sizes[0]
+    assert shown.sentence[-1].gold == "</s>"
 
 
 def test_compare_and_curves(tmp_path: Path) -> None:

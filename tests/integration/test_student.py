@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bertkd_fairseq.analysis.inspect import run as inspect
-from bertkd_fairseq.analysis.inspect.agreement import agreement_table
+from bertkd_fairseq.analysis.inspect.agreement import Agreement, TokenMeans, agreement_rows
 from bertkd_fairseq.cli import main
 from bertkd_fairseq.compat import load_safely
 from bertkd_fairseq.topk_store import TopKStore
@@ -116,7 +116,13 @@ def test_inspect_counts_as_fairseq_validate_does(
     hits = one["first"]["tokens"] / (one["all"]["tokens"] - 600)
     assert 100 * hits == pytest.approx(summary["statistics"]["accuracy"], abs=0.006)
     assert one["first"]["accuracy"] == one["first"]["teachers_first"]
-    assert "\n".join(agreement_table({"one": [one], "two": two}, 4)) + "\n" in output
+    for name, runs in (("one", [one]), ("two", two)):
+        typed = [Agreement(**{group: TokenMeans(**run[group]) for group in run}) for run in runs]
+        cells = [
+            line.split("  ") for line in output.partition(f"\nStudent {name}\n")[2].splitlines()
+        ]
+        printed = [tuple(cell.strip() for cell in line if cell) for line in cells[1:6]]
+        assert printed == list(agreement_rows(typed, 4))
 
 
 def test_how_large_the_parts_are_that_inspect_reads_changes_nothing(

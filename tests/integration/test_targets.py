@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +60,19 @@ def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> Non
 
 def test_inspect_says_of_draws_what_they_can_tell(data_bin: Path, sampled: Path) -> None:
     inspect = [*BERTKD, "inspect", sampled, "--data-bin", data_bin]
-    lines = [line.split() for line in run_command(inspect).stdout.splitlines()]
-    names = [line[0] for line in lines[lines.index(["statistics"]) + 1 :]]
-    assert names[:4] == [
-        "tokens",
-        "tokens_without_teacher",
-        "gold_among_draws",
-        "mass_of_drawn_symbols",
+    sections = run_command(inspect).stdout.split("\n\n")
+    assert [section.splitlines()[0] for section in sections] == [
+        "Teacher store",
+        "Against the gold tokens, EOS apart",
+        "Probability of the drawn symbols, EOS apart",
     ]
-    assert not {"accuracy", "calibration", "gold_rank_counts"} & set(names)
+    names = [re.split("  +", line)[0] for line in sections[1].splitlines()[1:]]
+    assert names == [
+        "all target tokens, EOS included",
+        "those without a teacher, left out below",
+        "gold token is among the draws",
+        "probability of the drawn symbols, mean",
+    ]
     done = run_command([*inspect, "--plot", "draws.png"], check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
         2,

@@ -51,13 +51,17 @@ def test_scores(tables: ModuleType) -> None:
 
 def test_students(tables: ModuleType) -> None:
     numbers = {"accuracy": 83.84, "teachers_first": 50, "confidence": None, "nll_bits": 4.836}
-    summary = {"later": {"tokens": 1, **numbers}, "all": {"tokens": 4, **numbers}}
+    tokens = {"first": 2, "later": 1, "outside": 1, "eos": 0, "all": 4}
+    summary = {group: {"tokens": count, **numbers} for group, count in tokens.items()}
     students = {"plain": {"files": ["plain.pt"], "runs": [summary]}}
     record = {"students": students, "statistics": {"gold_rank_counts": [2, 1, 1]}}
     assert list(tables.students(record)) == [
         "| student | where the reference is | tokens | right | as teacher | confidence | nll, bits |",
         "|---|---|---|---|---|---|---|",
+        "| plain | the teacher's first | 50.0% | 83.8% | 50.0% | - | 4.84 |",
         "| plain | another of its top 2 | 25.0% | 83.8% | 50.0% | - | 4.84 |",
+        "| plain | none of these | 25.0% | 83.8% | 50.0% | - | 4.84 |",
+        "| plain | EOS | 0.0% | 83.8% | 50.0% | - | 4.84 |",
         "| plain | all | 100.0% | 83.8% | 50.0% | - | 4.84 |",
     ]
 

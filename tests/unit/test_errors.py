@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch._utils import ExceptionWrapper
 
 from bertkd_fairseq.errors import (
@@ -10,6 +14,7 @@ from bertkd_fairseq.errors import (
     DataError,
     StoreError,
     must_be,
+    outside,
     raise_all,
     report,
 )
@@ -18,6 +23,35 @@ from bertkd_fairseq.errors import (
 def test_must_be_says_wanted_and_seen() -> None:
     assert must_be("--topk", "at least 1", 0) == "`--topk` must be at least 1, but is 0 instead."
     assert must_be("x", "1", 2, "Do so.") == "`x` must be 1, but is 2 instead. Do so."
+
+
+@pytest.mark.parametrize(
+    ("bounds", "wanted"),
+    [
+        ({"at_least": 2}, "at least 2"),
+        ({"above": 0}, "above 0"),
+        ({"at_most": 0.5}, "at most 0.5"),
+        ({"below": 1}, "below 1"),
+        ({"at_least": 0, "at_most": 1}, "from 0 to 1"),
+        ({"at_least": 0, "below": 1}, "from 0 to below 1"),
+        ({"above": 0, "at_most": 1}, "above 0 and at most 1"),
+        ({"above": 0, "below": 1}, "above 0 and below 1"),
+    ],
+)
+def test_what_is_outside_of_a_range_says_the_range(bounds: dict[str, float], wanted: str) -> None:
+    assert outside("--x", math.nan, **bounds) == [f"`--x` must be {wanted}, but is nan instead."]
+    for bound, value in bounds.items():  # on the bound itself, and just beside it
+        assert bool(outside("--x", value, **bounds)) == (bound in ("above", "below"))
+        wrong = math.nextafter(value, -math.inf if bound in ("at_least", "above") else math.inf)
+        assert outside("--x", wrong, **bounds) == [
+            f"`--x` must be {wanted}, but is {wrong} instead."
+        ]
+
+
+@given(st.floats(), st.floats(-5, 5), st.floats(-5, 5))
+def test_range_is_exactly_the_one_given(value: float, low: float, high: float) -> None:
+    assert bool(outside("x", value, at_least=low, below=high)) == (not low <= value < high)
+    assert bool(outside("x", value, above=low, at_most=high)) == (not low < value <= high)
 
 
 def test_raise_all_raises_nothing_for_nothing() -> None:

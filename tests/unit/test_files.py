@@ -6,12 +6,12 @@ import errno
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bertkd_fairseq import files
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, DataError, OutputError
 from bertkd_fairseq.files import (
     FolderKind,
@@ -118,7 +118,7 @@ KEPT: list[tuple[Callable[[Path], None], bool, str]] = [
     (foreign_file, True, OTHER),
     (damaged_mark, True, OTHER),
     (one_file, True, "`path` must be a new or empty folder, but is a file ({dest}) instead."),
-    (ours, False, "`path` holds a complete toy: {dest}. Use --force to replace it."),
+    (ours, False, "`path` holds a complete toy: {dest}. Use force to replace it."),
     (
         foreign_in_ours,
         True,
@@ -269,7 +269,7 @@ def test_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def read_only(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(files.tempfile, "mkdtemp", read_only)
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
     for path in (tmp_path / "dest", tmp_path / "file"):
         with pytest.raises(OutputError) as error:
             if path.name == "dest":

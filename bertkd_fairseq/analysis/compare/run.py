@@ -18,7 +18,7 @@ from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.lines import read_lines
-from bertkd_fairseq.text.moses import MosesText, TokenizedText
+from bertkd_fairseq.text.moses import MosesText, TokenizedText, Words
 
 log = logging.getLogger(__name__)
 
@@ -189,23 +189,20 @@ def compare(config: CompareConfig) -> Compared:
     """
     raise_all(config.problems())
     data_bin = DataBin.open(config.data_bin) if config.data_bin else None
-    lowercase = config.lowercase or (data_bin is not None and data_bin.lowercase)
     lang = config.target_lang
     if not lang:
         lang = data_bin.target_lang if data_bin else language_of(str(config.reference))
-    moses: MosesText | TokenizedText = TokenizedText(lowercase=lowercase)
-    if not config.tokenized:
-        normalize = data_bin.normalize if data_bin else not config.keep_punctuation
-        moses = MosesText(lang, lowercase=lowercase, normalize=normalize)
+    tokenized = config.tokenized or (data_bin is not None and data_bin.was_tokenized)
+    moses = _words_of(config, data_bin, lang)
     path, texts = _read_texts(config, data_bin, moses)
     systems = _read_systems(config.systems, texts.reference, moses)
-    target = target_of(lang, config.tokenize, config.tokenized)
+    target = target_of(lang, config.tokenize, tokenized)
     if not target.has_words:
-        texts, systems = _cut_as_bleu(target, lowercase, texts, systems)
+        texts, systems = _cut_as_bleu(target, moses.lowercase, texts, systems)
     comparison = compare_systems(
         systems,
         texts,
-        lowercase=lowercase,
+        lowercase=moses.lowercase,
         trials=Trials(config.resamples, config.trials, config.seed),
         target=target,
         metric=config.metric,
@@ -215,8 +212,17 @@ def compare(config: CompareConfig) -> Compared:
     return Compared(comparison, str(path), systems)
 
 
+def _words_of(config: CompareConfig, data_bin: DataBin | None, lang: str) -> Words:
+    lowercase = config.lowercase or (data_bin is not None and data_bin.lowercase)
+    if config.tokenized:
+        return TokenizedText(lowercase=lowercase)
+    if data_bin is not None:
+        return data_bin.words(lang, lowercase=lowercase)
+    return MosesText(lang, lowercase=lowercase, normalize=not config.keep_punctuation)
+
+
 def _read_texts(
-    config: CompareConfig, data_bin: DataBin | None, moses: MosesText | TokenizedText
+    config: CompareConfig, data_bin: DataBin | None, moses: Words
 ) -> tuple[str | Path, Texts]:
     """Return the path of the reference, and what is in it and in the source."""
     path: str | Path
@@ -267,7 +273,7 @@ def language_of(reference: str) -> str:
 def _read_systems(
     files: Mapping[str, Sequence[str | Path]],
     reference: list[str],
-    moses: MosesText | TokenizedText,
+    moses: Words,
 ) -> list[System]:
     """Read all systems; what is wrong with any of them is told at once."""
     systems, errors = [], []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from bertkd_fairseq.analysis.compare.comparison import LONGEST_NGRAM, Comparison, Example
 from bertkd_fairseq.analysis.compare.scoring import METRICS, Difference, Score
+from bertkd_fairseq.analysis.tables import aligned
 
 REFERENCE = "reference"
 """What the reference is called among the systems, so that no system may be called so."""
@@ -133,12 +134,12 @@ def format_comparison(comparison: Comparison) -> str:
         [examples_title(first, system), *_format_examples(examples)]
         for system, examples in examples_by_system(comparison).items()
     ]
-    lengths = [length_title(comparison), *_format_table(length_table(comparison))]
+    lengths = [length_title(comparison), *aligned(length_table(comparison))]
     repeated = f"n-grams of {comparison.target.ngrams} repeated within a sentence, %"
-    sections += [lengths, [repeated, *_format_table(repetition_table(comparison))]]
-    sections.append(_format_table(score_table(comparison)))
+    sections += [lengths, [repeated, *aligned(repetition_table(comparison))]]
+    sections.append(aligned(score_table(comparison)))
     if len(comparison.scores) > 1:
-        sections.append(_format_table(difference_table(comparison)))
+        sections.append(aligned(difference_table(comparison)))
     notes = [line for note in score_notes(comparison) for line in textwrap.wrap(note, _WIDTH)]
     sections.append(notes + signature_lines(comparison))
     return "\n\n".join("\n".join(lines) for lines in sections)
@@ -159,17 +160,6 @@ def _format_examples(examples: Iterable[Example]) -> list[str]:
         width = max(len(label) for label, _ in labelled)
         lines += ["", example_title(example)]
         lines += [f"  {label:<{width}}  {text}" for label, text in labelled]
-    return lines
-
-
-def _format_table(table: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines with the first column to the left and all others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = [f"{row[0]:<{widths[0]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells))
     return lines
 
 

@@ -39,7 +39,8 @@ class CurvesConfig:
         if self.output.suffix != ".png":
             problems.append(must_be(output, "a file that ends in .png", self.output))
         files = {output: self.output, csv: self.table}
-        return problems + output_problems(files, force=self.force)
+        force = named(self, "force")
+        return problems + output_problems(files, force=self.force, force_name=force)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,16 @@ counted apart here, over the same tokens, so that a gain that is missing can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 
 from bertkd_fairseq.topk_store.rows import TopKRows
 
-#: What the reference token is to the teacher: its prediction, another of its top K, none of these; EOS apart.
-GROUPS = ("first", "later", "outside", "eos")
-#: What is averaged over tokens: the prediction is right, or the teacher's first; its probability; cross-entropy.
-MEANS = ("accuracy", "teachers_first", "confidence", "nll_bits")
 COLUMNS = ("where the reference is", "tokens", "right", "as teacher", "confidence", "nll, bits")
-
-Summary = Mapping[str, Mapping[str, Any]]
+"""The header of :func:`agreement_rows`."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +34,55 @@ class Predictions:
         return Predictions(self.prediction[rows], self.confidence[rows], self.gold_logprob[rows])
 
 
+@dataclass(frozen=True)
+class TokenMeans:
+    """Means over some tokens, None where there are none.
+
+    ``accuracy``: how often the prediction is the reference, and ``teachers_first``: how often it is the teacher's
+    prediction, both in percent; ``confidence``: its probability in percent; ``nll_bits``: the cross-entropy of the
+    reference in bits a token.
+    """
+
+    tokens: int
+    accuracy: float | None
+    teachers_first: float | None
+    confidence: float | None
+    nll_bits: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A student's tokens by what the reference token is to the teacher.
+
+    ``first``: its prediction; ``later``: another of its top K; ``outside``: none of these; ``eos``: EOS, whatever the
+    teacher makes of it; ``all``: all of them together.
+    """
+
+    first: TokenMeans
+    later: TokenMeans
+    outside: TokenMeans
+    eos: TokenMeans
+    all: TokenMeans
+
+
+_FIRST, _LATER, _OUTSIDE, _EOS = range(4)
+_GROUPS = tuple(field.name for field in fields(Agreement))[:-1]
+_MEANS = tuple(field.name for field in fields(TokenMeans))[1:]
+
+
 class StudentAgreement:
     """Sums over target tokens; those without a teacher are left out."""
 
     def __init__(self) -> None:
-        self._tokens = np.zeros(len(GROUPS), np.int64)
-        self._sums = np.zeros((len(MEANS), len(GROUPS)))
+        self._tokens = np.zeros(len(_GROUPS), np.int64)
+        self._sums = np.zeros((len(_GROUPS), len(_MEANS)))
 
     def add(self, rows: TopKRows, gold: np.ndarray, eos: int, predictions: Predictions) -> None:
         """Count the ``predictions`` for n target tokens, ``gold`` (n,), of which the teacher says ``rows``."""
         hits = rows.ids == gold[:, None]  # (n, K)
-        groups = np.select([gold == eos, hits[:, 0], hits.any(1)], [3, 0, 1], 2)  # (n,)
+        groups = np.select(
+            [gold == eos, hits[:, 0], hits.any(1)], [_EOS, _FIRST, _LATER], _OUTSIDE
+        )  # (n,)
         asked = rows.has_teacher
         values = {
             "accuracy": 100.0 * (predictions.prediction == gold),
@@ -58,31 +90,24 @@ class StudentAgreement:
             "confidence": 100 * predictions.confidence.astype(np.float64),
             "nll_bits": predictions.gold_logprob.astype(np.float64) / -np.log(2),
         }
-        self._tokens += np.bincount(groups[asked], minlength=len(GROUPS))
-        for sums, name in zip(self._sums, MEANS, strict=True):
-            sums += np.bincount(groups[asked], values[name][asked], minlength=len(GROUPS))
+        self._tokens += np.bincount(groups[asked], minlength=len(_GROUPS))
+        for sums, name in zip(self._sums.T, _MEANS, strict=True):
+            sums += np.bincount(groups[asked], values[name][asked], minlength=len(_GROUPS))
 
-    def summary(self) -> dict[str, dict[str, Any]]:
-        """Return the number of tokens and their :data:`MEANS` for each of :data:`GROUPS` and for all together.
-
-        The first three are percentages, the cross-entropy of the reference is in bits a token; None without tokens.
-        """
+    def summary(self) -> Agreement:
+        """Return what the sums come to."""
         tokens = [*self._tokens.tolist(), int(self._tokens.sum())]
-        sums = np.concatenate([self._sums, self._sums.sum(1, keepdims=True)], axis=1)
-        return {
-            group: {
-                "tokens": count,
-                **{
-                    name: float(total / count) if count else None
-                    for name, total in zip(MEANS, totals, strict=True)
-                },
-            }
-            for group, count, totals in zip((*GROUPS, "all"), tokens, sums.T, strict=True)
-        }
+        sums = [*self._sums, self._sums.sum(0)]
+        return Agreement(*map(_means, tokens, sums))
 
 
-def agreement_rows(runs: Sequence[Summary], k: int) -> Iterator[tuple[str, ...]]:
-    """Yield :data:`COLUMNS` as text for each part of a student's :meth:`StudentAgreement.summary`.
+def _means(tokens: int, sums: np.ndarray) -> TokenMeans:
+    means = [float(total / tokens) if tokens else None for total in sums]
+    return TokenMeans(tokens, *means)
+
+
+def agreement_rows(runs: Sequence[Agreement], k: int) -> Iterator[tuple[str, ...]]:
+    """Yield :data:`COLUMNS` as text for each part of a student's tokens.
 
     ``runs``: one for each seed; means have their standard deviation (n - 1) behind them.
     """
@@ -93,27 +118,22 @@ def agreement_rows(runs: Sequence[Summary], k: int) -> Iterator[tuple[str, ...]]
         "eos": "EOS",
         "all": "all",
     }
-    for group in runs[0]:
-        share = 100 * runs[0][group]["tokens"] / max(runs[0]["all"]["tokens"], 1)
-        means = [[run[group][name] for run in runs] for name in MEANS]
-        cells = [_mean(values, 1, "%") for values in ([share], *means[:-1])]
-        yield headings[group], *cells, _mean(means[-1], 2)
+    for group, heading in headings.items():
+        means: list[TokenMeans] = [getattr(run, group) for run in runs]
+        share = 100 * means[0].tokens / max(runs[0].all.tokens, 1)
+        yield (
+            heading,
+            _mean([share], 1, "%"),
+            _mean([run.accuracy for run in means], 1, "%"),
+            _mean([run.teachers_first for run in means], 1, "%"),
+            _mean([run.confidence for run in means], 1, "%"),
+            _mean([run.nll_bits for run in means], 2),
+        )
 
 
-def _mean(values: list[Any], digits: int, unit: str = "") -> str:
-    if None in values:
+def _mean(values: Sequence[float | None], digits: int, unit: str = "") -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return "-"
-    spread = f" ±{stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{fmean(values):.{digits}f}{spread}{unit}"
-
-
-def agreement_table(students: Mapping[str, Sequence[Summary]], k: int) -> list[str]:
-    """Return a few lines for each student, by name, of :func:`agreement_rows`."""
-    titles = [f"student {student}, {COLUMNS[0]}" for student in students]
-    width = max(map(len, titles))
-    lines = []
-    for title, runs in zip(titles, students.values(), strict=True):
-        rows = [(f"  {heading}", *cells) for heading, *cells in agreement_rows(runs, k)]
-        for heading, *cells in [(title, *COLUMNS[1:]), *rows]:
-            lines.append(f"{heading:<{width}}" + "".join(f"{cell:>13}" for cell in cells))
-    return lines
+    spread = f" ±{stdev(known):.{digits}f}" if len(known) > 1 else ""
+    return f"{fmean(known):.{digits}f}{spread}{unit}"

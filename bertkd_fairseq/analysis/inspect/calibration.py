@@ -6,12 +6,33 @@ Of the sentences of the store: those that the teacher was trained on flatter it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 NUM_BINS = 15
 """Bins of equal width over (0, 1], as in Guo et al. (2017), On Calibration of Modern Neural Networks."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The tokens of one bin; means in percent, None where no token is."""
+
+    tokens: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram and what it comes to, in percent; ``bins``: :data:`NUM_BINS`, rising in confidence.
+
+    The expected calibration error is the gap between confidence and accuracy of a bin, averaged over all tokens.
+    Confidence above accuracy means that the teacher is too sure.
+    """
+
+    expected_calibration_error: float
+    mean_confidence: float
+    bins: list[ReliabilityBin]
 
 
 def _counts() -> np.ndarray:
@@ -20,14 +41,14 @@ def _counts() -> np.ndarray:
 
 @dataclass
 class Calibration:
-    """Sums over tokens by bin of confidence; bin b holds (b / B, (b + 1) / B]."""
+    """Sums over tokens by bin of confidence, (NUM_BINS,) each; bin b of B holds (b / B, (b + 1) / B]."""
 
     counts: np.ndarray = field(default_factory=_counts)
     correct: np.ndarray = field(default_factory=_counts)
     confidence: np.ndarray = field(default_factory=lambda: np.zeros(NUM_BINS))
 
     def add(self, confidence: np.ndarray, correct: np.ndarray) -> None:
-        """Count tokens: the probability of each prediction (n,), and whether it was right (n,)."""
+        """Count tokens: the probability of each prediction (n,), and whether it was right (n,) bool."""
         confidence = confidence.astype(np.float64)
         bins = np.clip(np.ceil(confidence * NUM_BINS).astype(np.int64) - 1, 0, NUM_BINS - 1)
         self.counts += np.bincount(bins, minlength=NUM_BINS)
@@ -39,24 +60,18 @@ class Calibration:
         """How many predictions were right, in percent."""
         return 100 * int(self.correct.sum()) / max(int(self.counts.sum()), 1)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the diagram, bin by bin (None where no token is), and what it comes to, in percent.
-
-        The expected calibration error is the gap between confidence and accuracy of a bin, averaged
-        over all tokens. Confidence above accuracy means that the teacher is too sure.
-        """
+    def summary(self) -> Reliability:
+        """Return the diagram; zeros where there are no tokens at all."""
         total = max(int(self.counts.sum()), 1)
         gaps = np.abs(self.correct - self.confidence)
-        return {
-            "expected_calibration_error": round(100 * float(gaps.sum()) / total, 2),
-            "mean_confidence": round(100 * float(self.confidence.sum()) / total, 2),
-            "bin_counts": self.counts.tolist(),
-            "bin_confidence": self._percent(self.confidence),
-            "bin_accuracy": self._percent(self.correct),
-        }
-
-    def _percent(self, sums: np.ndarray) -> list[float | None]:
-        return [
-            round(100 * float(value) / int(count), 2) if count else None
-            for value, count in zip(sums, self.counts, strict=True)
-        ]
+        sums = zip(self.counts.tolist(), self.confidence, self.correct, strict=True)
+        return Reliability(
+            expected_calibration_error=100 * float(gaps.sum()) / total,
+            mean_confidence=100 * float(self.confidence.sum()) / total,
+            bins=[
+                ReliabilityBin(n, 100 * float(confidence) / n, 100 * int(correct) / n)
+                if n
+                else ReliabilityBin(0, None, None)
+                for n, confidence, correct in sums
+            ],
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bertkd_fairseq.analysis.figures import COLOURS, plain, save_png
+from bertkd_fairseq.analysis.inspect.calibration import Reliability
 from bertkd_fairseq.analysis.inspect.statistics import SoftTarget, StoreStatistics
 
 _BLUE, _ORANGE = COLOURS[:2]
@@ -40,24 +41,28 @@ def _draw_ranks(axes: Any, counts: np.ndarray) -> None:
 
 def _draw_calibration(axes: Any, statistics: StoreStatistics) -> None:
     """Draw a reliability diagram: on the diagonal, the teacher is right as often as it says."""
-    inner, eos = statistics.calibration.summary(), statistics.eos_calibration.summary()
-    counts = np.array(inner["bin_counts"])
+    counts = statistics.calibration.counts
     edges = np.linspace(0, 100, len(counts) + 1)
     share = 100 * counts / max(counts.sum(), 1)
     axes.stairs(share, edges, fill=True, color="#d0d0d0", label="% of the tokens")
     axes.plot([0, 100], [0, 100], color="#555555", linewidth=0.9, label="calibrated")
-    for name, values, look in (
-        ("EOS", eos, {"color": _ORANGE, "marker": "s", "linestyle": "", "mfc": "none"}),
-        ("other tokens", inner, {"color": _BLUE, "marker": "o", "linestyle": "-"}),
-    ):
-        error = values["expected_calibration_error"]
-        points = np.array([values["bin_confidence"], values["bin_accuracy"]], dtype=float)
-        counts = np.array(values["bin_counts"])
-        points = points[:, counts > _SMALLEST_SHARE * counts.sum()]
-        axes.plot(*points, markersize=5, label=f"{name}: expected error {error:.1f}", **look)
+    eos_look = {"color": _ORANGE, "marker": "s", "linestyle": "", "mfc": "none"}
+    look = {"color": _BLUE, "marker": "o", "linestyle": "-"}
+    _draw_reliability(axes, "EOS", statistics.eos_calibration.summary(), eos_look)
+    _draw_reliability(axes, "other tokens", statistics.calibration.summary(), look)
     axes.set(title="Calibration of the prediction", xlim=(0, 101), ylim=(0, 103))
     axes.set(xlabel="confidence of the teacher (%)", ylabel="accuracy (%)")
     axes.legend(fontsize=9, loc="upper left")
+
+
+def _draw_reliability(
+    axes: Any, name: str, reliability: Reliability, look: Mapping[str, str]
+) -> None:
+    least = _SMALLEST_SHARE * sum(part.tokens for part in reliability.bins)
+    parts = [part for part in reliability.bins if part.tokens > least]
+    label = f"{name}: expected error {reliability.expected_calibration_error:.1f}"
+    points = [part.confidence for part in parts], [part.accuracy for part in parts]
+    axes.plot(*points, markersize=5, label=label, **look)
 
 
 def _draw_mass(axes: Any, mass_counts: np.ndarray) -> None:
@@ -69,7 +74,9 @@ def _draw_mass(axes: Any, mass_counts: np.ndarray) -> None:
 
 
 def _draw_softness(axes: Any, soft_targets: Sequence[SoftTarget]) -> None:
-    temperatures, weights, entropies = zip(*soft_targets, strict=True)
+    temperatures = [soft.temperature for soft in soft_targets]
+    weights = [soft.top_1_weight for soft in soft_targets]
+    entropies = [soft.entropy_nats for soft in soft_targets]
     axes.plot(temperatures, weights, "o-", color=_BLUE, label="weight of the top 1")
     axes.plot(temperatures, entropies, "s--", color=_ORANGE, label="entropy (nats)")
     axes.set(title="The soft target, EOS apart", xlabel="temperature", ylim=(0, None))

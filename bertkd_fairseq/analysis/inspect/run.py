@@ -4,66 +4,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bertkd_fairseq.analysis.inspect.agreement import StudentAgreement, agreement_table
+from bertkd_fairseq.analysis.inspect.agreement import Agreement, StudentAgreement
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
 from bertkd_fairseq.analysis.inspect.plot import plot_statistics
-from bertkd_fairseq.analysis.inspect.statistics import StoreStatistics
+from bertkd_fairseq.analysis.inspect.statistics import (
+    DrawStatistics,
+    StoreStatistics,
+    TopKStatistics,
+)
 from bertkd_fairseq.analysis.inspect.students import Student
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
-from bertkd_fairseq.settings import named, setting
-from bertkd_fairseq.text.data_bin import DataBin, check_split
-from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.settings import named
+from bertkd_fairseq.text.data_bin import DataBin
+from bertkd_fairseq.topk_store import StoreSummary, TopKStore
 
 _SENTENCES_AT_ONCE = 10_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class InspectConfig:
-    """The settings of :func:`inspect_store`; ``students``: name and checkpoint of each."""
+class Entry(NamedTuple):
+    """A symbol and the probability that the teacher gives to it."""
 
-    store: str = setting("teacher store made by `bertkd dump-topk`", positional=True)
-    data_bin: str | None = setting(
-        "the data-bin that the store was made for: adds statistics against the target tokens",
-        default=None,
-        metavar="DIR",
-    )
-    verify: bool = setting("read every byte and compare with the checksums", default=False)
-    sentence: int | None = setting(
-        "show only this sentence, token by token, from 0", default=None, metavar="I"
-    )
-    students: Sequence[tuple[str, str]] = setting(
-        "name and checkpoint of each student", default=(), option="--student", declared=False
-    )
-    plot: str | None = setting("draw the statistics to this PNG", default=None, metavar="FILE")
+    symbol: str
+    probability: float
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with the settings, without opening anything."""
-        problems = [
-            f"there is no checkpoint at {path}. Train a student first."
-            for _, path in self.students
-            if not Path(path).is_file()
-        ]
-        students, plot, data_bin = (named(self, name) for name in ("students", "plot", "data_bin"))
-        for option, given in ((plot, self.plot), (students, self.students)):
-            if self.sentence is not None and given:
-                sentence = named(self, "sentence")
-                problems.append(f"{sentence} shows one sentence alone: leave out {option}.")
-            if given and not self.data_bin:
-                problems.append(f"{option} needs {data_bin}, to know the target tokens.")
-        return problems
+
+@dataclass(frozen=True)
+class TokenEntries:
+    """A target token: its symbol if a data-bin tells it, the teacher's K entries, none if it wasn't asked, the rest."""
+
+    gold: str
+    entries: list[Entry]
+    rest: float
+
+
+@dataclass(frozen=True)
+class StudentRuns:
+    """The checkpoints of a student, one for each seed, and what each makes of the teacher's tokens."""
+
+    files: list[str]
+    runs: list[Agreement]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found: ``summary`` for reports, ``lines`` to print."""
+    """What was found: of one ``sentence``, if it was asked for, and else of the whole store.
 
-    summary: dict[str, Any]
-    lines: list[str]
+    ``statistics``: against the target tokens, where a data-bin tells them; ``verified``: every byte was read.
+    """
+
+    store: StoreSummary
+    k: int
+    verified: bool
+    sentence: list[TokenEntries] | None = None
+    statistics: TopKStatistics | DrawStatistics | None = None
+    students: dict[str, StudentRuns] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """Return what is reported as JSON of the whole store (docs/reports.md)."""
+        content = asdict(self)
+        summary = {**content.pop("store"), **content}
+        return {key: value for key, value in summary.items() if value not in (None, {})}
 
 
 def inspect_store(config: InspectConfig) -> Inspection:
@@ -78,29 +83,23 @@ def inspect_store(config: InspectConfig) -> Inspection:
     if config.verify:  # first: what has changed must not lead the rest astray
         _verify(store)
     pairs = open_pairs(store, DataBin.open(config.data_bin)) if config.data_bin else None
+    found = Inspection(store.summary(), store.k, config.verify)
     if config.sentence is not None:
         if not 0 <= config.sentence < len(store):
             wanted = f"from 0 to {len(store) - 1}"
             raise ConfigurationError(must_be(named(config, "sentence"), wanted, config.sentence))
-        return Inspection({}, sentence_table(store, config.sentence, pairs))
+        return replace(found, sentence=sentence_entries(store, config.sentence, pairs))
     students = [
         (name, Student(path, str(config.data_bin), _langs(store))) for name, path in config.students
     ]
-    summary = store.summary()
-    if config.verify:
-        summary["verified"] = "every byte"
     if pairs:
         statistics = store_statistics(store, pairs)
-        found = statistics.summary_of_draws() if store.sampled else statistics.summary()
-        summary["statistics"] = found
+        drawn = store.sampled
+        summary = statistics.summary_of_draws() if drawn else statistics.summary()
+        found = replace(found, statistics=summary)
         if config.plot:
             plot_statistics(statistics, config.plot, store.meta["signature"])
-    lines = _lines(summary)
-    if students:
-        summary["students"] = agreements(store, pairs, students)
-        runs = {name: student["runs"] for name, student in summary["students"].items()}
-        lines += agreement_table(runs, store.k)
-    return Inspection(summary, lines)
+    return replace(found, students=agreements(store, pairs, students))
 
 
 def _top_k_problems(config: InspectConfig, store: TopKStore) -> list[str]:
@@ -116,22 +115,19 @@ def _top_k_problems(config: InspectConfig, store: TopKStore) -> list[str]:
     ]
 
 
-def sentence_table(store: TopKStore, index: int, pairs: Any = None) -> list[str]:
-    """Return a line per target token: the gold symbol, if ``pairs`` tell it, and the teacher's, with probabilities."""
-    gold = pairs.tgt[index].numpy() if pairs else None
+def sentence_entries(store: TopKStore, index: int, pairs: Any = None) -> list[TokenEntries]:
+    """Return what the store has for each target token of a sentence; ``pairs`` tell the gold symbols."""
     symbols = store.symbols()
     rows = store.sentences(np.array([index]))
-    golds = [""] * len(rows.ids) if gold is None else [symbols[token] for token in gold]
-    width = max(map(len, golds))
-    lines = []
-    columns = (golds, rows.has_teacher, rows.ids, rows.logprobs, rows.log_tail)
-    for token, asked, ids, values, tail in zip(*columns, strict=True):
-        entries = [
-            f"{symbols[i]} {math.exp(value):.3f}" for i, value in zip(ids, values, strict=True)
-        ]
-        teacher = "  ".join(entries) if asked else "no teacher"
-        lines.append(f"{token:<{width}} | {teacher} | rest {math.exp(tail):.3f}")
-    return lines
+    golds = [symbols[token] for token in pairs.tgt[index].tolist()] if pairs else None
+    found = []
+    for token, asked in enumerate(rows.has_teacher):
+        probabilities = np.exp(rows.logprobs[token].astype(np.float64)).tolist()
+        ids = rows.ids[token].tolist() if asked else []
+        entries = [Entry(symbols[i], p) for i, p in zip(ids, probabilities, strict=False)]
+        rest = math.exp(rows.log_tail[token])
+        found.append(TokenEntries(golds[token] if golds else "", entries, rest))
+    return found
 
 
 def _verify(store: TopKStore) -> None:
@@ -147,19 +143,14 @@ def _verify(store: TopKStore) -> None:
 def open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     """Return the split that the store belongs to, or say why it doesn't."""
     from fairseq.data import Dictionary
-    from fairseq.tasks.translation import load_langpair_dataset
 
+    from bertkd_fairseq.data.pairs import load_pairs
     from bertkd_fairseq.data.store_match import mismatches
 
-    path, split, langs = str(data_bin.path), store.meta["split"], _langs(store)
-    check_split(path, split, langs)
-    sides: list[Any] = []
-    for lang in langs:
-        sides += [lang, Dictionary.load(str(data_bin.dictionary(lang)))]
-    how = {"combine": False, "dataset_impl": None, "upsample_primary": 1, "left_pad_source": True}
-    how |= {"left_pad_target": False, "max_source_positions": None, "max_target_positions": None}
-    pairs = load_langpair_dataset(path, split, *sides, **how)
-    raise_all(mismatches(store, path, split, langs, pairs), StoreError)
+    split, langs = store.meta["split"], _langs(store)
+    source, target = (Dictionary.load(str(data_bin.dictionary(lang))) for lang in langs)
+    pairs = load_pairs(data_bin.path, split, langs, (source, target), left_pad_source=True)
+    raise_all(mismatches(store, str(data_bin.path), split, langs, pairs), StoreError)
     return pairs
 
 
@@ -176,19 +167,19 @@ def store_statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
 
 
 def agreements(
-    store: TopKStore, pairs: Any, students: list[tuple[str, Student]]
-) -> dict[str, dict[str, list[Any]]]:
-    """Return, by name, the students' files and what each makes of the teacher's tokens."""
-    by_name: dict[str, dict[str, list[Any]]] = {}
+    store: TopKStore, pairs: Any, students: Sequence[tuple[str, Student]]
+) -> dict[str, StudentRuns]:
+    """Return, by name, what the students make of the teacher's tokens."""
+    by_name: dict[str, StudentRuns] = {}
     for name, student in students:
         agreement = StudentAgreement()
         predictions = student.predictions(pairs, name)
         for sentences, gold in _chunks(pairs):
             rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
             agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), predictions[rows])
-        entry = by_name.setdefault(name, {"files": [], "runs": []})
-        entry["files"].append(student.path)
-        entry["runs"].append(agreement.summary())
+        found = by_name.setdefault(name, StudentRuns([], []))
+        found.files.append(student.path)
+        found.runs.append(agreement.summary())
     return by_name
 
 
@@ -197,13 +188,3 @@ def _chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(pairs), _SENTENCES_AT_ONCE):
         sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(pairs)))
         yield sentences, np.concatenate([pairs.tgt[sentence].numpy() for sentence in sentences])
-
-
-def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key:<{24 - len(indent)}} {value}")
-    return lines

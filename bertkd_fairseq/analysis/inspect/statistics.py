@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from bertkd_fairseq.analysis.inspect.calibration import Calibration
+from bertkd_fairseq.analysis.inspect.calibration import Calibration, Reliability
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 TEMPERATURES = (1.0, 2.0, 5.0, 10.0)
@@ -15,26 +14,67 @@ PERCENTILES = (5, 25, 50, 75, 95)
 _BINS = 1000  # of probability mass: percentiles are read off a histogram, in constant memory
 
 
-class SoftTarget(NamedTuple):
-    """Means over tokens of the soft target at one temperature."""
+@dataclass(frozen=True)
+class SoftTarget:
+    """Means over tokens of the soft target at one temperature: weight of the most probable entry, entropy."""
 
     temperature: float
     top_1_weight: float
     entropy_nats: float
 
 
+@dataclass(frozen=True)
+class MassPercentile:
+    """``percentile`` percent of the tokens keep at most ``mass`` percent of the teacher's probability."""
+
+    percentile: int
+    mass: float
+
+
+@dataclass(frozen=True)
+class TopKStatistics:
+    """What K most probable entries come to: shares in percent and means per token, EOS apart from the rest.
+
+    ``tokens`` counts EOS and, as ``tokens_without_teacher``, those that the teacher was not asked for.
+    ``gold_rank_counts``: K + 1 numbers of tokens by the rank of the gold token, the last where it is no entry.
+    """
+
+    tokens: int
+    tokens_without_teacher: int
+    accuracy: float
+    gold_in_top_k: float
+    eos_accuracy: float
+    mass_in_top_k: float
+    mass_percentiles: list[MassPercentile]
+    gold_rank_counts: list[int]
+    soft_targets: list[SoftTarget]
+    calibration: Reliability
+    eos_calibration: Reliability
+
+
+@dataclass(frozen=True)
+class DrawStatistics:
+    """What can be told of sampled targets, as in :class:`TopKStatistics`: draws say little of the prediction."""
+
+    tokens: int
+    tokens_without_teacher: int
+    gold_among_draws: float
+    mass_of_drawn_symbols: float
+    mass_percentiles: list[MassPercentile]
+
+
 @dataclass
 class StoreStatistics:
     """Sums over rows, EOS kept apart: it is nearly always right and would flatter the rest.
 
-    Rows without a teacher are counted and left out of everything else.
+    Rows without a teacher are counted and left out of everything else. ``gold_ranks`` (K + 1,): the last for gold
+    tokens that were not kept; ``mass_counts``: tokens by the mass that is kept; ``entropy`` and ``top_weight``: by
+    :data:`TEMPERATURES`.
     """
 
     tokens: int = 0
     without_teacher: int = 0
-    gold_ranks: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, dtype=np.int64)
-    )  # (K + 1,), last: not kept
+    gold_ranks: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     calibration: Calibration = field(default_factory=Calibration)
     eos_calibration: Calibration = field(default_factory=Calibration)
     mass: float = 0.0
@@ -71,50 +111,52 @@ class StoreStatistics:
 
     def soft_targets(self) -> list[SoftTarget]:
         """Return how soft the targets are at each of :data:`TEMPERATURES`, EOS apart."""
-        inner = max(int(self.gold_ranks.sum()), 1)
-        means = zip(TEMPERATURES, self.top_weight / inner, self.entropy / inner, strict=True)
-        return [
-            SoftTarget(temperature, round(float(weight), 3), round(float(entropy), 3))
-            for temperature, weight, entropy in means
-        ]
-
-    def summary(self) -> dict[str, Any]:
-        """Return shares in percent and means per token, EOS apart."""
-        inner = max(int(self.gold_ranks.sum()), 1)
-        return {
-            "tokens": self.tokens,
-            "tokens_without_teacher": self.without_teacher,
-            "accuracy": round(self.calibration.accuracy, 2),
-            "gold_in_top_k": round(100 * self.gold_ranks[:-1].sum() / inner, 2),
-            "eos_accuracy": round(self.eos_calibration.accuracy, 2),
-            "mass_in_top_k": round(100 * self.mass / inner, 2),
-            "mass_percentiles": {f"p{p}": self._mass_percentile(p) for p in PERCENTILES},
-            "gold_rank_counts": self.gold_ranks.tolist(),
-            "soft_target": {
-                f"T={soft.temperature:g}": {
-                    "top_1_weight": soft.top_1_weight,
-                    "entropy_nats": soft.entropy_nats,
-                }
-                for soft in self.soft_targets()
-            },
-            "calibration": self.calibration.summary(),
-            "eos_calibration": self.eos_calibration.summary(),
-        }
-
-    def summary_of_draws(self) -> dict[str, Any]:
-        """Return what can be told of sampled targets: draws say little of the teacher's prediction."""
-        summary = self.summary()
-        return {
-            "tokens": summary["tokens"],
-            "tokens_without_teacher": summary["tokens_without_teacher"],
-            "gold_among_draws": summary["gold_in_top_k"],
-            "mass_of_drawn_symbols": summary["mass_in_top_k"],
-            "mass_percentiles": summary["mass_percentiles"],
-        }
-
-    def _mass_percentile(self, percentile: int) -> float:
-        """Return the mass in percent below which ``percentile`` percent of the tokens stay, to 0.1."""
-        wanted = self.mass_counts.sum() * percentile / 100
-        return round(
-            100 * float(np.searchsorted(np.cumsum(self.mass_counts), wanted) + 1) / _BINS, 1
+        means = zip(
+            TEMPERATURES, self.top_weight / self._inner, self.entropy / self._inner, strict=True
         )
+        return [SoftTarget(t, float(weight), float(entropy)) for t, weight, entropy in means]
+
+    def summary(self) -> TopKStatistics:
+        """Return what the sums come to."""
+        return TopKStatistics(
+            tokens=self.tokens,
+            tokens_without_teacher=self.without_teacher,
+            accuracy=self.calibration.accuracy,
+            gold_in_top_k=self._gold_kept,
+            eos_accuracy=self.eos_calibration.accuracy,
+            mass_in_top_k=100 * self.mass / self._inner,
+            mass_percentiles=self._mass_percentiles(),
+            gold_rank_counts=self.gold_ranks.tolist(),
+            soft_targets=self.soft_targets(),
+            calibration=self.calibration.summary(),
+            eos_calibration=self.eos_calibration.summary(),
+        )
+
+    def summary_of_draws(self) -> DrawStatistics:
+        """Return what the sums come to where the targets are sampled."""
+        return DrawStatistics(
+            tokens=self.tokens,
+            tokens_without_teacher=self.without_teacher,
+            gold_among_draws=self._gold_kept,
+            mass_of_drawn_symbols=100 * self.mass / self._inner,
+            mass_percentiles=self._mass_percentiles(),
+        )
+
+    @property
+    def _inner(self) -> int:
+        """Tokens with a teacher, EOS apart; 1 where there are none, to divide by."""
+        return max(int(self.gold_ranks.sum()), 1)
+
+    @property
+    def _gold_kept(self) -> float:
+        return 100 * int(self.gold_ranks[:-1].sum()) / self._inner
+
+    def _mass_percentiles(self) -> list[MassPercentile]:
+        """Return the mass at each of :data:`PERCENTILES`, to 0.1 percent."""
+        cumulated = np.cumsum(self.mass_counts)
+        wanted = cumulated[-1] * np.array(PERCENTILES) / 100
+        bins = (np.searchsorted(cumulated, wanted) + 1).tolist()
+        return [
+            MassPercentile(percentile, round(100 * last / _BINS, 1))
+            for percentile, last in zip(PERCENTILES, bins, strict=True)
+        ]

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.analysis.inspect.agreement import Predictions
+from bertkd_fairseq.analysis.inspect.config import InspectConfig
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.progress import Progress
+from bertkd_fairseq.settings import named
 
 _MAX_TOKENS = 4096
 
@@ -34,18 +36,18 @@ class Student:
         from fairseq.models import FairseqEncoderDecoderModel
         from fairseq.models.nat import FairseqNATModel
 
-        kind = type(self.model).__name__
+        option, kind = named(InspectConfig, "students"), type(self.model).__name__
         if not isinstance(self.model, FairseqEncoderDecoderModel) or isinstance(
             self.model, FairseqNATModel
         ):
             wanted = "a left-to-right sequence-to-sequence student"
             hint = "Name the checkpoint of a student."
-            raise ConfigurationError(must_be("--student", wanted, f"the {kind} in {path}", hint))
+            raise ConfigurationError(must_be(option, wanted, f"the {kind} in {path}", hint))
         trained = (task.cfg.source_lang, task.cfg.target_lang)
         if trained != langs:
             raise ConfigurationError(
                 must_be(
-                    "--student",
+                    option,
                     f"a model from {langs[0]} to {langs[1]} like the store",
                     f"one from {trained[0]} to {trained[1]}, {path},",
                     "Name a student of the same task, or the store of its teacher.",

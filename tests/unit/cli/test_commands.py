@@ -65,6 +65,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"bertkd-fairseq {__version__}\n"
 
 
+def test_help_shows_defaults_as_they_are_typed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    texts = {}
+    for command in ("iwslt14", "curves"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        texts[command] = capsys.readouterr().out
+    assert "(default: 160239 7283 6750)" in texts["iwslt14"]
+    assert "text above the picture\n" in texts["curves"]  # none
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     out, err = capsys.readouterr()

@@ -129,7 +129,7 @@ def test_a_process_whose_store_was_removed_leaves_its_successor_alone(tmp_path: 
     with pytest.raises(StoreError) as error:
         before.write_block(1, make_rows(15, 2, 300, seed=1))
     assert str(error.value).endswith(
-        " isn't there any more: another process has removed it, as --force does. Let only one of them run."
+        " isn't there any more: another process has removed it, as DumpConfig.force does. Let only one of them run."
     )
     after = make_writer(path, settings={"precision": "bf16"})
     with pytest.raises(StoreError):

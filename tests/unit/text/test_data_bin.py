@@ -161,3 +161,17 @@ def test_a_tokenizer_is_the_one_that_is_on_record(tmp_path: Path) -> None:
     file.write_text("{ }")
     with pytest.raises(DataError, match=r"must be the tokenizer that the text was cut with"):
         data_bin.checked_tokenizer()
+
+
+@pytest.mark.parametrize("data_bin_lowercase", [True, False])
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_moses_is_that_of_the_data_bin(
+    data_bin_lowercase: bool, lowercase: bool, normalize: bool
+) -> None:
+    settings = {"lowercase": data_bin_lowercase, "normalize_punctuation": normalize}
+    moses = DataBin(Path(), settings).moses("de", lowercase=lowercase)
+    tokens = '" Ja "' if normalize else "„ Ja “"
+    in_lower_case = data_bin_lowercase or lowercase
+    assert moses.tokenize("„Ja“") == (tokens.lower() if in_lower_case else tokens)
+    assert moses.lowercase == in_lower_case

@@ -20,10 +20,12 @@ def test_output_files_that_cannot_be_written(tmp_path: Path) -> None:
     old, folder = tmp_path / "old", tmp_path / "folder"
     folder.mkdir()
     old.write_text("old")
-    replaced = f"`{old}` exists already. Use another name, or --force to replace it."
+    replaced = f"`{old}` exists already. Use another name, or %s to replace it."
     nowhere = tmp_path / "no" / "x"
     missing = f"`--json` must be a file in a folder that exists, but is {nowhere} instead."
-    assert output_problems({"--json": old, "--html": None}, force=False) == [replaced]
+    for more, name in (({}, "force"), ({"force_name": "--force"}, "--force")):
+        found = output_problems({"--json": old, "--html": None}, force=False, **more)
+        assert found == [replaced % name]
     assert output_problems({"--json": old, "--html": tmp_path / "new"}, force=True) == []
     assert output_problems({"--json": nowhere}, force=True) == [missing]
     assert output_problems({"--json": folder}, force=True) == [
@@ -140,7 +142,7 @@ def test_only_an_earlier_report_of_the_same_command_is_replaced(tmp_path: Path) 
     write_json("bertkd doctor", report, {"healthy": True})
     assert json.loads(report.read_text("utf-8")) == {
         "report": "bertkd doctor",
-        "format": 1,
+        "format": 2,
         "version": __version__,
         "healthy": True,
     }

@@ -165,7 +165,7 @@ def test_a_dump_does_not_continue_with_other_settings(tmp_path: Path) -> None:
         make_writer(tmp_path / "topk", settings={"precision": "bf16"})
     assert str(error.value) == (
         f"{tmp_path}/topk.partial was made with other settings (precision: fp32 before, bf16 now). "
-        "Use the same settings, another folder, or --force to start over."
+        "Use the same settings, another folder, or DumpConfig.force to start over."
     )
 
 
@@ -176,7 +176,7 @@ def test_a_complete_store_is_never_overwritten(tmp_path: Path) -> None:
         make_writer(path, block_size=4)
     assert str(error.value) == (
         f"{path} was made with other settings (block_size: 3 before, 4 now). "
-        "Use the same settings, another folder, or --force to start over."
+        "Use the same settings, another folder, or DumpConfig.force to start over."
     )
     again = make_writer(path)  # the same command once more finds nothing to do
     assert again.missing_blocks() == []

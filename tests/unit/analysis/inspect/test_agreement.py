@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertkd_fairseq.analysis.inspect.agreement import Predictions, StudentAgreement, agreement_table
+from bertkd_fairseq.analysis.inspect.agreement import (
+    Agreement,
+    Predictions,
+    StudentAgreement,
+    TokenMeans,
+    agreement_rows,
+)
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 EOS, K, SYMBOLS = 2, 3, 12
@@ -71,7 +78,7 @@ def test_every_mean_is_that_of_the_tokens_one_by_one(
             predictions[part],
         )
     wanted = naive(rows, gold, predictions)
-    summary = agreement.summary()
+    summary = asdict(agreement.summary())
     assert list(summary) == ["first", "later", "outside", "eos", "all"]
     for group, numbers in summary.items():
         facts = wanted.get(group, [])
@@ -85,31 +92,29 @@ def test_every_mean_is_that_of_the_tokens_one_by_one(
 
 
 def test_the_table() -> None:
-    def numbers(tokens: int, *values: float) -> dict:
-        names = ("accuracy", "teachers_first", "confidence", "nll_bits")
-        return {"tokens": tokens, **dict(zip(names, values, strict=True))}
-
-    nothing = {"tokens": 0, "accuracy": None, "teachers_first": None}
-    nothing |= {"confidence": None, "nll_bits": None}
-    plain = {
-        "first": numbers(750, 83.84, 83.84, 79.6, 1.021),
-        "later": numbers(150, 23.2, 50, 59.2, 4.836),
-        "outside": nothing,
-        "eos": numbers(100, 95.5, 97, 94.8, 0.278),
-        "all": numbers(1000, 71.36, 75.5, 75.6, 12.237),
-    }
-    other = {**plain, "first": numbers(750, 84.84, 84.84, 79.4, 1.041)}
-    assert agreement_table({"plain": [plain], "distilled": [plain, other]}, k=8) == [
-        "student plain, where the reference is           tokens        right   as teacher   confidence    nll, bits",
-        "  the teacher's first                            75.0%        83.8%        83.8%        79.6%         1.02",
-        "  another of its top 8                           15.0%        23.2%        50.0%        59.2%         4.84",
-        "  none of these                                   0.0%            -            -            -            -",
-        "  EOS                                            10.0%        95.5%        97.0%        94.8%         0.28",
-        "  all                                           100.0%        71.4%        75.5%        75.6%        12.24",
-        "student distilled, where the reference is       tokens        right   as teacher   confidence    nll, bits",
-        "  the teacher's first                            75.0%   84.3 ±0.7%   84.3 ±0.7%   79.5 ±0.1%   1.03 ±0.01",
-        "  another of its top 8                           15.0%   23.2 ±0.0%   50.0 ±0.0%   59.2 ±0.0%   4.84 ±0.00",
-        "  none of these                                   0.0%            -            -            -            -",
-        "  EOS                                            10.0%   95.5 ±0.0%   97.0 ±0.0%   94.8 ±0.0%   0.28 ±0.00",
-        "  all                                           100.0%   71.4 ±0.0%   75.5 ±0.0%   75.6 ±0.0%  12.24 ±0.00",
+    plain = Agreement(
+        first=TokenMeans(750, 83.84, 83.84, 79.6, 1.021),
+        later=TokenMeans(150, 23.2, 50, 59.2, 4.836),
+        outside=TokenMeans(0, None, None, None, None),
+        eos=TokenMeans(100, 95.5, 97, 94.8, 0.278),
+        all=TokenMeans(1000, 71.36, 75.5, 75.6, 12.237),
+    )
+    assert list(agreement_rows([plain], k=8)) == [
+        ("the teacher's first", "75.0%", "83.8%", "83.8%", "79.6%", "1.02"),
+        ("another of its top 8", "15.0%", "23.2%", "50.0%", "59.2%", "4.84"),
+        ("none of these", "0.0%", "-", "-", "-", "-"),
+        ("EOS", "10.0%", "95.5%", "97.0%", "94.8%", "0.28"),
+        ("all", "100.0%", "71.4%", "75.5%", "75.6%", "12.24"),
     ]
+
+
+def test_seeds_have_their_spread() -> None:
+    numbers = TokenMeans(750, 83.84, 83.84, 79.6, 1.021)
+    nothing = TokenMeans(0, None, None, None, None)
+    one = Agreement(numbers, nothing, nothing, nothing, numbers)
+    other = Agreement(
+        TokenMeans(750, 84.84, 84.84, 79.4, 1.041), nothing, nothing, nothing, numbers
+    )
+    rows = list(agreement_rows([one, other], k=8))
+    assert rows[0][1:] == ("100.0%", "84.3 ±0.7%", "84.3 ±0.7%", "79.5 ±0.1%", "1.03 ±0.01")
+    assert rows[-1][1:] == ("100.0%", "83.8 ±0.0%", "83.8 ±0.0%", "79.6 ±0.0%", "1.02 ±0.00")

@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from bertkd_fairseq.analysis.inspect.calibration import NUM_BINS, Calibration
+from bertkd_fairseq.analysis.inspect.calibration import (
+    NUM_BINS,
+    Calibration,
+    Reliability,
+    ReliabilityBin,
+)
 
 
 def test_diagram_and_error_against_a_naive_count() -> None:
@@ -29,19 +34,20 @@ def test_diagram_and_error_against_a_naive_count() -> None:
             for c, r in zip(confidence, correct, strict=True)
             if low < c <= high or (b == 0 and c == 0)
         ]
-        assert summary["bin_counts"][b] == len(tokens)
+        found = summary.bins[b]
+        assert found.tokens == len(tokens)
         if not tokens:
-            assert summary["bin_confidence"][b] is None and summary["bin_accuracy"][b] is None
+            assert found == ReliabilityBin(0, None, None)
             continue
         mean = math.fsum(c for c, _ in tokens) / len(tokens)
         accuracy = sum(r for _, r in tokens) / len(tokens)
         error += len(tokens) / 500 * abs(mean - accuracy)
-        assert summary["bin_confidence"][b] == pytest.approx(100 * mean, abs=0.0051)
-        assert summary["bin_accuracy"][b] == pytest.approx(100 * accuracy, abs=0.0051)
-    assert None in summary["bin_accuracy"]
-    assert summary["expected_calibration_error"] == pytest.approx(100 * error, abs=0.0051)
-    assert calibration.accuracy == pytest.approx(100 * correct.mean())
-    assert summary["mean_confidence"] == pytest.approx(100 * confidence.mean(dtype=float), abs=0.01)
+        assert found.confidence == pytest.approx(100 * mean, rel=1e-12)
+        assert found.accuracy == pytest.approx(100 * accuracy, rel=1e-12)
+    assert ReliabilityBin(0, None, None) in summary.bins
+    assert summary.expected_calibration_error == pytest.approx(100 * error, rel=1e-12)
+    assert calibration.accuracy == pytest.approx(100 * correct.mean(), rel=1e-12)
+    assert summary.mean_confidence == pytest.approx(100 * math.fsum(confidence) / 500, rel=1e-12)
 
 
 def test_right_as_often_as_it_says_is_no_error() -> None:
@@ -49,9 +55,8 @@ def test_right_as_often_as_it_says_is_no_error() -> None:
     for confidence in (0.25, 0.5, 0.75, 1.0):
         right = np.arange(100) < 100 * confidence
         calibration.add(np.full(100, confidence), right)
-    assert calibration.summary()["expected_calibration_error"] == 0
+    assert calibration.summary().expected_calibration_error == 0
 
 
 def test_no_tokens() -> None:
-    summary = Calibration().summary()
-    assert summary["expected_calibration_error"] == 0 and summary["bin_counts"] == [0] * NUM_BINS
+    assert Calibration().summary() == Reliability(0, 0, [ReliabilityBin(0, None, None)] * NUM_BINS)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bertkd_fairseq.analysis.inspect.statistics import TEMPERATURES, StoreStatistics
+from bertkd_fairseq.analysis.inspect.statistics import (
+    PERCENTILES,
+    TEMPERATURES,
+    DrawStatistics,
+    SoftTarget,
+    StoreStatistics,
+)
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 EOS = 2
@@ -30,29 +37,53 @@ def test_statistics_against_a_naive_count() -> None:
 
     rows = [row for row in range(10, n) if gold[row] != EOS]
     eos_rows = [row for row in range(10, n) if gold[row] == EOS]
-    assert summary["tokens"] == n
-    assert summary["tokens_without_teacher"] == 10
-    assert summary["accuracy"] == round(100 * np.mean([ids[r, 0] == gold[r] for r in rows]), 2)
-    assert summary["gold_in_top_k"] == round(100 * np.mean([gold[r] in ids[r] for r in rows]), 2)
-    assert summary["eos_accuracy"] == round(100 * np.mean([ids[r, 0] == EOS for r in eos_rows]), 2)
-    assert summary["mass_in_top_k"] == round(
-        100 * np.mean([np.exp(kept[r]).sum() for r in rows]), 2
-    )
-    assert sum(summary["gold_rank_counts"]) == len(rows)
-    for name, part in (("calibration", rows), ("eos_calibration", eos_rows)):
-        assert sum(summary[name]["bin_counts"]) == len(part)
+    mass = [100 * math.fsum(np.exp(kept[r])) for r in rows]
+    assert summary.tokens == n
+    assert summary.tokens_without_teacher == 10
+    assert summary.accuracy == percent([ids[r, 0] == gold[r] for r in rows])
+    assert summary.gold_in_top_k == percent([gold[r] in ids[r] for r in rows])
+    assert summary.eos_accuracy == percent([ids[r, 0] == EOS for r in eos_rows])
+    assert summary.mass_in_top_k == pytest.approx(np.mean(mass), rel=1e-12)
+    ranks = [[*ids[r], gold[r]].index(gold[r]) for r in rows]
+    assert summary.gold_rank_counts == [ranks.count(rank) for rank in range(k + 1)]
+    for found, part in ((summary.calibration, rows), (summary.eos_calibration, eos_rows)):
+        assert sum(confidence.tokens for confidence in found.bins) == len(part)
         confidence = np.mean([math.exp(kept[r, 0]) for r in part])
-        assert summary[name]["mean_confidence"] == pytest.approx(100 * confidence, abs=0.0051)
-    for percentile, value in summary["mass_percentiles"].items():
-        exact = 100 * np.percentile([np.exp(kept[r]).sum() for r in rows], int(percentile[1:]))
-        assert value == pytest.approx(exact, abs=0.6)  # bins of 0.1, and tokens far apart
-    for temperature in TEMPERATURES:
+        assert found.mean_confidence == pytest.approx(100 * confidence, rel=1e-12)
+    assert [found.percentile for found in summary.mass_percentiles] == list(PERCENTILES)
+    for found in summary.mass_percentiles:
+        exact = np.percentile(mass, found.percentile)
+        assert found.mass == pytest.approx(exact, abs=0.6)  # bins of 0.1, and tokens far apart
+    assert [found.temperature for found in summary.soft_targets] == list(TEMPERATURES)
+    for found in summary.soft_targets:
         tops, entropies = [], []
         for r in rows:
-            scores = [math.exp(value / temperature) for value in kept[r]]
+            scores = [math.exp(value / found.temperature) for value in kept[r]]
             weights = [score / sum(scores) for score in scores]
             tops.append(max(weights))
             entropies.append(-sum(w * math.log(w) for w in weights))
-        soft = summary["soft_target"][f"T={temperature:g}"]
-        assert soft["top_1_weight"] == pytest.approx(np.mean(tops), abs=5e-4)
-        assert soft["entropy_nats"] == pytest.approx(np.mean(entropies), abs=5e-4)
+        assert found.top_1_weight == pytest.approx(np.mean(tops), rel=1e-12)
+        assert found.entropy_nats == pytest.approx(np.mean(entropies), rel=1e-12)
+    assert statistics.summary_of_draws() == DrawStatistics(
+        tokens=n,
+        tokens_without_teacher=10,
+        gold_among_draws=summary.gold_in_top_k,
+        mass_of_drawn_symbols=summary.mass_in_top_k,
+        mass_percentiles=summary.mass_percentiles,
+    )
+
+
+def percent(hits: list[bool]) -> Any:
+    """Return the share that is true, in percent, to be compared."""
+    return pytest.approx(100 * sum(hits) / len(hits), rel=1e-12)
+
+
+def test_no_tokens() -> None:
+    statistics = StoreStatistics()
+    nothing = TopKRows.without_teacher(3, 4)
+    statistics.add(nothing, np.array([5, 6, EOS]), EOS)
+    summary = statistics.summary()
+    assert (summary.tokens, summary.tokens_without_teacher) == (3, 3)
+    assert (summary.accuracy, summary.gold_in_top_k, summary.mass_in_top_k) == (0, 0, 0)
+    assert summary.gold_rank_counts == [0] * 5
+    assert summary.soft_targets[0] == SoftTarget(1.0, 0, 0)
