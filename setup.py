@@ -33,7 +33,11 @@ REQUIREMENTS = [
     "transformers>=5",
 ]
 # What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
-OPTIONAL = {"ja": ["sacrebleu[ja]"], "ko": ["sacrebleu[ko]"], "rouge": ["rouge-score"]    "sentencepiece": ["sentencepiece"],  # bertkd prepare --subword sentencepiece
+OPTIONAL = {
+    "ja": ["sacrebleu[ja]"],
+    "ko": ["sacrebleu[ko]"],
+    "rouge": ["rouge-score"],
+    "sentencepiece": ["sentencepiece"],  # bertkd prepare --subword sentencepiece
 }
 
 setup(

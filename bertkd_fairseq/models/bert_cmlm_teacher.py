@@ -81,7 +81,11 @@ class BertCMLMTeacher(BaseFairseqModel):
     """
 
     def __init__(
-        self, bert: "BertForMaskedLM", num_symbols: int, num_read: int, dictionary_hash: str
+        self,
+        bert: "BertForMaskedLM",
+        num_symbols: int,
+        dictionary_hash: str,
+        num_read: int | None = None,
     ) -> None:
         super().__init__()
         self.bert = bert.bert
@@ -93,7 +97,7 @@ class BertCMLMTeacher(BaseFairseqModel):
         self.output_projection = nn.Linear(bert.config.hidden_size, num_symbols)
         self.dictionary_hash = dictionary_hash
         # "Row" means an embedding here; checkpoints hold these names.
-        self.register_buffer("symbol_rows", torch.zeros(num_read, dtype=torch.long))
+        self.register_buffer("symbol_rows", torch.zeros(num_read or num_symbols, dtype=torch.long))
         self.register_buffer("never_predicted", torch.zeros(num_symbols, dtype=torch.bool))
         self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
 
@@ -114,11 +118,11 @@ class BertCMLMTeacher(BaseFairseqModel):
         if cfg.bert_config is not None:
             check_same_dictionary(cfg.dictionary_hash, read)
             bert = _bert_from_config(json.loads(cfg.bert_config), cfg)
-            return cls(bert, len(symbols), len(read), dictionary_hash(read))
+            return cls(bert, len(symbols), dictionary_hash(read), len(read))
         name = str(cfg.bert_model)
         bert = _pretrained_bert(name, cfg)
         vocabulary = task.teacher_vocabulary(name, bert.get_input_embeddings().num_embeddings)
-        model = cls(bert, len(symbols), len(read), dictionary_hash(read))
+        model = cls(bert, len(symbols), dictionary_hash(read), len(read))
         model._adopt(vocabulary)
         return model
 

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.text.segmentation.schemes import WORD_MARK, Surface, to_byte_alphabet
+from bertkd_fairseq.text.segmentation.schemes import (
+    BYTE_SPACE,
+    WORD_MARK,
+    Surface,
+    to_byte_alphabet,
+)
 from bertkd_fairseq.vocabulary import Pieces, SpecialIds
 
 # fairseq's specials, then the mask: what transformers calls the tokens that may stand for each.
@@ -51,6 +56,9 @@ class TeacherTokenizer:
             except UnicodeEncodeError:  # part of a character
                 return ()
             found = self._marked(surface) if self._word_mark else self._words(surface)
+        # A space that is a piece apart from its word says nothing of the word.
+        if len(found) > 1 and found[0].value in (WORD_MARK, BYTE_SPACE):
+            found = found[1:]
         return tuple(token.id for token in found if token.id != self.specials.unk)
 
     def _with_space(self, surface: Surface, space: str) -> str:
@@ -64,9 +72,7 @@ class TeacherTokenizer:
     def _marked(self, surface: Surface) -> Sequence[Any]:
         text = surface.text.removeprefix(WORD_MARK).replace(" ", WORD_MARK)
         written = self._with_space(surface._replace(text=text), WORD_MARK)
-        found: list[Any] = self._model.tokenize(written) if written else []
-        # A mark apart from its word says nothing of the word.
-        return found[1:] if len(found) > 1 and found[0].value == WORD_MARK else found
+        return self._model.tokenize(written) if written else ()  # type: ignore[no-any-return]
 
     def _words(self, surface: Surface) -> Sequence[Any]:
         pre_tokenizer = self._backend.pre_tokenizer

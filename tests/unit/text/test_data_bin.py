@@ -170,7 +170,7 @@ def test_moses_is_that_of_the_data_bin(
     data_bin_lowercase: bool, lowercase: bool, normalize: bool
 ) -> None:
     settings = {"lowercase": data_bin_lowercase, "normalize_punctuation": normalize}
-    moses = DataBin(Path(), settings).moses("de", lowercase=lowercase)
+    moses = DataBin(Path(), settings).words("de", lowercase=lowercase)
     tokens = '" Ja "' if normalize else "„ Ja “"
     in_lower_case = data_bin_lowercase or lowercase
     assert moses.tokenize("„Ja“") == (tokens.lower() if in_lower_case else tokens)
