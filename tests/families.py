@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +79,12 @@ FAMILIES = {
         token_types=True,
     ),
     "mpnet": Family("MPNetConfig", {}, ROBERTA_IDS, POSITIONS - 2),
-    "convbert": Family(
-        "ConvBertConfig", {"embedding_size": 24, "head_ratio": 2}, BERT_IDS, token_types=True
+    # Its output layer reads another width than its embeddings have.
+    "rembert": Family(
+        "RemBertConfig",
+        {"input_embedding_size": NARROW, "output_embedding_size": 20},
+        BERT_IDS,
+        token_types=True,
     ),
     "xlm": Family("XLMConfig", {"emb_dim": 24, "n_layers": 2, "n_heads": 4}, BERT_IDS),
 }
@@ -117,3 +123,44 @@ def make_vocabulary(family: Family) -> TeacherVocabulary:
 def symbol_pieces(vocabulary: TeacherVocabulary) -> np.ndarray:
     """Return the piece that each symbol stands for: (V,)."""
     return vocabulary.piece_ids[vocabulary.embedding_index]
+
+
+def hugging_face_logits(
+    family: Family, model: Any, ids: Any, token_types: Any, attended: Any
+) -> Any:
+    """Return the logits of transformers' own forward pass at all positions, asked as its documentation does."""
+    options = {"token_type_ids": token_types} if family.token_types else {}
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=attended.long(), **options).logits
+
+
+def stock_model(teacher: Any) -> Any:
+    """Return transformers' own model of a teacher's settings and weights, its output layer over the dictionary."""
+    values = json.loads(teacher.config_json())
+    config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    config._attn_implementation = "eager"
+    stock = transformers.MODEL_FOR_MASKED_LM_MAPPING[type(config)](config)
+    ours, output = teacher.output_projection, stock.get_output_embeddings()
+    stock.set_output_embeddings(torch.nn.Linear(output.in_features, ours.out_features))
+    state = dict(teacher.state_dict())
+    with torch.no_grad():
+        for name, value in stock.state_dict().items():
+            in_teacher = next((key for key in names_of(name, stock) if key in state), None)
+            if in_teacher is not None:
+                value.copy_(state.pop(in_teacher))
+        stock.get_output_embeddings().weight.copy_(state.pop("output_projection.weight"))
+        stock.get_output_embeddings().bias.copy_(state.pop("output_projection.bias"))
+    assert set(state) == {"symbol_rows", "never_predicted", "mask_row"}, "weights without a place"
+    return stock.eval()
+
+
+def names_of(name: str, stock: Any) -> Iterator[str]:
+    """Yield what a weight of a stock model may be called in a teacher."""
+    prefix = f"{stock.base_model_prefix}."
+    if name.startswith(prefix):
+        yield f"body.{name.removeprefix(prefix)}"
+    else:
+        yield f"head.{name}"
+    # BERT, which has its last layer apart.
+    last = f"bert.encoder.layer.{stock.config.num_hidden_layers - 1}."
+    yield name.replace(last, "last_layer.").replace("cls.predictions.transform.", "transform.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ class MaskedLMTeacher(CMLMTeacher):
         self._token_types = getattr(model.config, "type_vocab_size", 0) > 1 and (
             "token_type_ids" in inspect.signature(self.body.forward).parameters
         )
+        # Its code mixes what autocast turned to half precision with what it didn't.
+        self._in_one_precision = model.config.model_type == "deberta"
         # In a freshly built model the row of some id is padding, which would get no gradient: ids mean nothing here.
         rows = self.body.get_input_embeddings()
         self.body.set_input_embeddings(nn.Embedding.from_pretrained(rows.weight, freeze=False))
@@ -54,7 +57,8 @@ class MaskedLMTeacher(CMLMTeacher):
             options["attention_mask"] = attended.long()
         # Embeddings, not ids: to RoBERTa one of the ids would be padding, which shifts positions.
         embeddings = self.body.get_input_embeddings()(self.rows_of(tokens, masked))
-        return self.body(inputs_embeds=embeddings, **options)[0][masked]
+        with _without_autocast(embeddings) if self._in_one_precision else nullcontext():
+            return self.body(inputs_embeds=embeddings, **options)[0][masked]
 
     def output_features(self, hidden: Tensor) -> Tensor:
         """Return what the model's head makes of ``hidden``, up to its last step: (M, F)."""
@@ -109,6 +113,10 @@ class _HandedThrough(nn.Module):
         return BaseModelOutput(last_hidden_state=inputs_embeds)
 
 
+def _without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 def output_layer(model: Any) -> tuple[str, nn.Linear]:
     """Return the name and the layer that projects to the pieces.
 
@@ -137,15 +145,22 @@ def cut_output(model: Any) -> int:
     return layer.in_features
 
 
-def check_structure(teacher: MaskedLMTeacher) -> None:
-    """Ask ``teacher`` about one position.
+def reads_padding(teacher: MaskedLMTeacher) -> bool:
+    """Ask ``teacher`` about one position, with padding behind it and without: does the answer differ?
 
     :raises ValueError: if its head does something else than project to pieces in its last step.
     """
     teacher.eval()
+    tokens = torch.tensor([[0, 0, teacher.padding_idx]])
+    types, masked = torch.zeros_like(tokens), torch.tensor([[True, False, False]])
     with torch.no_grad():
-        token = torch.zeros(1, 1, dtype=torch.long)
-        features = teacher.output_features(teacher.hidden_states(token, token, token.eq(0)))
+        alone, padded = (
+            teacher.output_features(
+                teacher.hidden_states(tokens[:, :end], types[:, :end], masked[:, :end])
+            )
+            for end in (2, 3)
+        )
     teacher.train()
-    if features.shape != (1, teacher.output_projection.in_features):
+    if alone.shape != (1, teacher.output_projection.in_features):
         raise ValueError("its head doesn't end with its output layer")
+    return not torch.allclose(alone, padded, rtol=1e-3, atol=1e-3)

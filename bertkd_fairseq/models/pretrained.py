@@ -96,11 +96,18 @@ def load_pretrained(name: str, options: ModelOptions) -> Pretrained:
 
 
 def from_config(values: dict[str, Any], options: ModelOptions) -> Any:
-    """Return an untrained model of the configuration that a teacher's checkpoint holds, in float32."""
-    hide_broken_torchaudio()
-    from transformers import CONFIG_MAPPING
+    """Return an untrained model of the configuration that a teacher's checkpoint holds, in float32.
 
-    config = CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    :raises ConfigurationError: if this version of transformers has no such model.
+    """
+    hide_broken_torchaudio()
+    from transformers import CONFIG_MAPPING, __version__
+
+    model_type = values["model_type"]
+    if model_type not in CONFIG_MAPPING:
+        wanted = f"a version that has {model_type}, which the teacher is"
+        raise ConfigurationError(must_be("transformers", wanted, __version__, "Upgrade it."))
+    config = CONFIG_MAPPING[model_type].from_dict(values)
     model_class = _model_class(config)
     return model_class(options.apply_to(config, model_class))
 
@@ -150,17 +157,17 @@ def check_same_tokenizer(found: int, vocabulary: TeacherVocabulary, name: str) -
 
     :raises ConfigurationError: unless the embeddings are those of the data-bin's tokenizer.
     """
-    hint = "Prepare the data-bin with the tokenizer of this BERT, or start from the BERT of that tokenizer."
+    hint = "Prepare the data-bin with the tokenizer of this model, or start from the model of that tokenizer."
     theirs = _pretrained_vocabulary(name)
     if theirs is not None and (differ := first_difference(vocabulary, theirs)):
         piece, ours, other = differ
-        wanted = f"a BERT with the data-bin's tokenizer, whose piece {piece!r} has id {ours}"
+        wanted = f"a model with the data-bin's tokenizer, whose piece {piece!r} has id {ours}"
         seen = f"{name}, whose tokenizer {'lacks it' if other is None else f'gives it {other}'},"
         raise ConfigurationError(must_be(OPTION, wanted, seen, hint))
     pieces = vocabulary.num_pieces
     # Without a tokenizer to compare, only the size tells; some models pad it to a multiple.
     if found < pieces or (theirs is None and found >= pieces + _LARGEST_PADDING):
-        wanted = f"a BERT with the {pieces} pieces of the data-bin's tokenizer"
+        wanted = f"a model with the {pieces} pieces of the data-bin's tokenizer"
         raise ConfigurationError(must_be(OPTION, wanted, f"{name} with {found} embeddings", hint))
     if theirs is None:
         log.warning(
