@@ -6,19 +6,13 @@ import json
 import logging
 import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from bertkd_fairseq.dump.rows import set_precision
 from bertkd_fairseq.errors import ConfigurationError
-from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacherConfig, TeacherArchitecture
-from bertkd_fairseq.models.cmlm_teacher import CMLMTeacher
-from bertkd_fairseq.vocabulary import TeacherVocabulary
+from bertkd_fairseq.models.bert_teacher import BertCMLMTeacher
+from bertkd_fairseq.models.masked_lm_teacher import MaskedLMTeacher
 from tests.families import (
     FAMILIES,
     PIECES,
@@ -31,59 +25,15 @@ from tests.families import (
     stock_model,
     symbol_pieces,
 )
-
-PAD = CMLMTeacher.padding_idx
-every_family = pytest.mark.parametrize("name", FAMILIES)
-
-
-class Task:
-    """What a teacher asks of its task."""
-
-    target_dictionary = SimpleNamespace(symbols=[f"symbol{i}" for i in range(SYMBOLS)])
-
-    def __init__(self, family: Family) -> None:
-        self.family = family
-
-    def teacher_vocabulary(self) -> TeacherVocabulary:
-        return make_vocabulary(self.family)
-
-
-def build(family: Family, **options: Any) -> CMLMTeacher:
-    return TeacherArchitecture.build_model(BertCMLMTeacherConfig(**options), Task(family))
-
-
-def from_checkpoint(family: Family, teacher: CMLMTeacher, **options: Any) -> CMLMTeacher:
-    """Return what a checkpoint of ``teacher`` leads to."""
-    kept = {"bert_config": teacher.config_json(), "dictionary_hash": teacher.dictionary_hash}
-    loaded = build(family, **kept, **options)
-    loaded.load_state_dict(teacher.state_dict())
-    return loaded
-
-
-def adopt(family: Family, folder: Path, **options: Any) -> tuple[Any, CMLMTeacher]:
-    """Return a random model and the teacher that starts from it."""
-    stock = make_model(family)
-    stock.save_pretrained(folder)
-    return stock, build(family, bert_model=str(folder), **options)
-
-
-def batch(length: int = POSITIONS - 2, pairs: int = 5) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pairs of different lengths, the first of ``length``: tokens, token types and masks."""
-    torch.manual_seed(2)
-    tokens = torch.randint(4, SYMBOLS, (pairs, length))
-    tokens[:, 0] = 0
-    for row in range(1, pairs):
-        tokens[row, length - 3 * row :] = PAD
-    types = ((torch.arange(length) > 4) & tokens.ne(PAD)).long()
-    masked = (torch.rand(tokens.shape) < 0.3) & types.eq(1)
-    masked[:, 6] = True
-    return tokens, types, masked
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """Return the logits (M, V) without the two symbols that are never predicted, which are -inf."""
-    assert torch.isneginf(logits[:, :2]).all()
-    return logits[:, 2:]
+from tests.unit.models.teachers import (
+    PAD,
+    adopt,
+    batch,
+    build,
+    every_family,
+    from_checkpoint,
+    predicted,
+)
 
 
 @every_family
@@ -179,22 +129,6 @@ def test_dropout_is_the_option(name: str, tmp_path: Path) -> None:
 
 
 @every_family
-def test_in_half_precision_the_output_layer_stays_in_float32(name: str, tmp_path: Path) -> None:
-    family = FAMILIES[name]
-    _, teacher = adopt(family, tmp_path)
-    teacher.eval()
-    example = batch()
-    with torch.no_grad():
-        exact = predicted(teacher(*example))
-        set_precision(teacher, "bf16")
-        assert teacher.encoder.get_input_embeddings().weight.dtype == torch.bfloat16
-        rounded = predicted(teacher(*example))
-    assert rounded.dtype == torch.float32
-    error = (rounded - exact).abs().mean()
-    assert 0 < error < 0.1 * exact.std()
-
-
-@every_family
 def test_under_autocast(name: str, tmp_path: Path) -> None:
     """As a training with --precision bf16 does it."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -210,38 +144,19 @@ def test_under_autocast(name: str, tmp_path: Path) -> None:
     assert (predicted(logits) - exact).abs().mean() < 0.1 * exact.std()
 
 
-@every_family
-def test_parameters_say_where_they_stand(name: str, tmp_path: Path) -> None:
-    family = FAMILIES[name]
-    _, teacher = adopt(family, tmp_path)
-    groups: dict[str, set[str]] = {}
-    for parameter_name, parameter in teacher.named_parameters():
-        groups.setdefault(parameter.param_group, set()).add(parameter_name)
-    layers = {"layer_0"} if name == "albert" else {"layer_0", "layer_1"}  # one layer, run twice
-    assert set(groups) == {"rows", "embeddings", "head"} | layers
-    assert len(groups["rows"]) == 1
-    assert all("emb" in parameter for parameter in groups["embeddings"])
-    assert {"output_projection.weight", "output_projection.bias"} <= groups["head"]
-    sizes = {group: len(parameters) for group, parameters in groups.items()}
-    # Those outside of layers, or in the second layer alone.
-    more = {"deberta-v2": 6, "mpnet": 1, "modernbert": 2}.get(name, 0)
-    if name != "albert":
-        assert sizes["layer_1"] == sizes["layer_0"] + more
-
-
-@every_family
-def test_frozen_embeddings_stay(name: str, tmp_path: Path) -> None:
-    family = FAMILIES[name]
-    _, teacher = adopt(family, tmp_path, freeze_embeddings=True)
+def test_berts_faster_way_gives_the_same() -> None:
+    """Logits and gradients, to the last digits of float64."""
     tokens, types, masked = batch()
-    torch.nn.functional.cross_entropy(teacher(tokens, types, masked), tokens[masked]).backward()
-    for parameter in teacher.parameters():
-        frozen = parameter.param_group in ("rows", "embeddings")
-        assert (parameter.grad is None) == frozen == (not parameter.requires_grad)
-    again = from_checkpoint(family, teacher, freeze_embeddings=True)
-    assert [p.requires_grad for p in again.parameters()] == [
-        p.requires_grad for p in teacher.parameters()
-    ]
+    logits, gradients = [], []
+    for kind in (BertCMLMTeacher, MaskedLMTeacher):
+        teacher = kind(make_model(FAMILIES["bert"]).double(), SYMBOLS, "").double().eval()
+        teacher.adopt(make_vocabulary(FAMILIES["bert"]), None)
+        answer = predicted(teacher(tokens, types, masked))
+        answer.square().sum().backward()
+        logits.append(answer.detach())
+        gradients.append(teacher.encoder.embeddings.position_embeddings.weight.grad)
+    torch.testing.assert_close(*logits, rtol=0, atol=1e-11)
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["roberta", "deberta-v3", "distilbert", "electra", "modernbert"])
@@ -313,14 +228,6 @@ def test_published_deberta_has_its_head_under_other_names(
     torch.testing.assert_close(logits, wanted[:, 2:], rtol=0, atol=1e-5)
 
 
-def test_weights_are_float32_whatever_they_are_stored_in(tmp_path: Path) -> None:
-    family = FAMILIES["roberta"]
-    make_model(family).half().save_pretrained(tmp_path)
-    teacher = build(family, bert_model=str(tmp_path))
-    loaded = from_checkpoint(family, teacher)
-    assert {p.dtype for p in (*teacher.parameters(), *loaded.parameters())} == {torch.float32}
-
-
 @pytest.mark.parametrize("name", ["roberta", "modernbert", "deberta-v3"])
 def test_attention_is_the_option_where_the_family_has_it(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
@@ -333,31 +240,6 @@ def test_attention_is_the_option_where_the_family_has_it(name: str, tmp_path: Pa
         torch.testing.assert_close(
             eager.eval()(*example), teacher.eval()(*example), rtol=0, atol=1e-5
         )
-
-
-def test_a_source_dictionary_of_its_own(tmp_path: Path) -> None:
-    """Ids above the target's are read but never predicted; a checkpoint brings its own number of them."""
-    family = FAMILIES["roberta"]
-    make_model(family).save_pretrained(tmp_path)
-    vocabulary = make_vocabulary(family)
-    task = Task(family)
-    more = np.append(vocabulary.embedding_index, [7, 9])
-    wider = TeacherVocabulary(**{**vars(vocabulary), "embedding_index": more})
-    task.teacher_vocabulary = lambda: wider  # type: ignore[method-assign]
-    teacher = TeacherArchitecture.build_model(
-        BertCMLMTeacherConfig(bert_model=str(tmp_path)), task
-    ).eval()
-    tokens, types, masked = batch()
-    tokens[0, 2:4] = torch.tensor([SYMBOLS, SYMBOLS + 1])
-    same = tokens.clone()
-    first = [int(np.flatnonzero(vocabulary.embedding_index == row)[0]) for row in (7, 9)]
-    same[0, 2:4] = torch.tensor(first)
-    with torch.no_grad():
-        logits = teacher(tokens, types, masked)
-        assert logits.size(1) == SYMBOLS
-        assert torch.equal(logits, teacher(same, types, masked))
-        loaded = from_checkpoint(family, teacher).eval()
-        assert torch.equal(logits, loaded(tokens, types, masked))
 
 
 def test_padding_that_positions_are_counted_from_must_be_among_the_rows(tmp_path: Path) -> None:

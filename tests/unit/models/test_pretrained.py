@@ -172,3 +172,14 @@ def test_an_encoder_that_lacks_weights_says_so(
     stock.save_pretrained(tmp_path, state_dict=state)
     load_pretrained(str(tmp_path), OPTIONS)
     assert f"{tmp_path} lacks {gone}, which start from random values" in caplog.messages
+
+
+def test_a_checkpoint_of_a_newer_transformers_says_so() -> None:
+    from transformers import __version__
+
+    with pytest.raises(ConfigurationError) as error:
+        pretrained.from_config({"model_type": "tomorrows"}, OPTIONS)
+    assert str(error.value) == (
+        "`transformers` must be a version that has tomorrows, which the teacher is, "
+        f"but is {__version__} instead. Upgrade it."
+    )
