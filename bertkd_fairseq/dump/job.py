@@ -102,7 +102,7 @@ class DumpJob:
             "teacher": {
                 "sha256": hash_file(self.path),
                 "arch": "bert_cmlm_teacher",
-                "attention": self.teacher.bert.config._attn_implementation,
+                "attention": self.teacher.attention,
             },
             "hashes": data_hashes(
                 self.data_bin,

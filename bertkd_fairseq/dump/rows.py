@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from bertkd_fairseq.masking import rotating_masks
 from bertkd_fairseq.precision import dtype_of
 from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
 from bertkd_fairseq.topk_store.rows import TopKRows
+
+if TYPE_CHECKING:
+    from bertkd_fairseq.models.cmlm_teacher import CMLMTeacher
 
 _NO_DRAWS = np.zeros((0, 0))
 
@@ -186,8 +190,8 @@ def token_batches(copies: Sequence[MaskedCopy], max_tokens: int) -> Iterator[lis
         yield batch
 
 
-def set_precision(teacher: nn.Module, precision: str) -> None:
-    """Turn the BERT inside ``teacher`` to ``precision``; the output layer stays in float32, where logits need it."""
+def set_precision(teacher: CMLMTeacher, precision: str) -> None:
+    """Turn ``teacher`` to ``precision``; its head and output layer stay in float32, where logits need it."""
     teacher.float()
-    for body in (teacher.bert, teacher.last_layer):
-        body.to(dtype_of(precision))  # type: ignore[union-attr]
+    for part in teacher.parts_below_head():
+        part.to(dtype_of(precision))

@@ -16,7 +16,7 @@ from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.pairs import load_pairs
 from bertkd_fairseq.errors import ConfigurationError, must_be, outside, raise_all
 from bertkd_fairseq.masking import MASK_RATE
-from bertkd_fairseq.models.bert_cmlm_teacher import BertCMLMTeacher
+from bertkd_fairseq.models.cmlm_teacher import CMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
@@ -161,7 +161,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         if not from_checkpoint:
             raise_all(metric_problems(self.cfg, has_bleu=False))
         model = super().build_model(cfg, from_checkpoint)
-        if not isinstance(model, BertCMLMTeacher):
+        if not isinstance(model, CMLMTeacher):
             wanted, seen = "bert_cmlm_teacher with --task bert_cmlm", type(model).__name__
             hint = "Students have --task translation_bert_kd."
             raise ConfigurationError(must_be("--arch", wanted, seen, hint))

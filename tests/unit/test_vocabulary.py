@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.vocabulary import build_teacher_vocabulary, dictionary_hash, first_difference
+from bertkd_fairseq.vocabulary import (
+    SpecialIds,
+    build_teacher_vocabulary,
+    dictionary_hash,
+    embedding_rows,
+    map_symbols,
+    match_symbols,
+)
 
 PIECES = ["[PAD]", "unused", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "haus", "##es", "unused2"]
 PIECE_IDS = {piece: index for index, piece in enumerate(PIECES)}
@@ -22,13 +29,13 @@ def build(piece_ids: dict[str, int] = PIECE_IDS):
 
 def test_every_symbol_reads_the_embedding_of_its_piece() -> None:
     vocabulary = build()
-    seen = [PIECES[vocabulary.piece_ids[index]] for index in vocabulary.embedding_index]
+    seen = [PIECES[vocabulary.row_pieces[index][0]] for index in vocabulary.embedding_index]
     assert seen == ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "haus", "haus", "##es", "[UNK]", "[UNK]"]
-    assert PIECES[vocabulary.piece_ids[vocabulary.mask_index]] == "[MASK]"
+    assert PIECES[vocabulary.row_pieces[vocabulary.mask_index][0]] == "[MASK]"
 
 
 def test_only_embeddings_in_use_are_kept() -> None:
-    assert [PIECES[piece] for piece in build().piece_ids] == [
+    assert [PIECES[piece] for (piece,) in build().row_pieces] == [
         p for p in PIECES if not p.startswith("unused")
     ]
 
@@ -55,16 +62,47 @@ def test_the_hash_depends_on_symbols_and_order() -> None:
     assert dictionary_hash(["a", "b"]) == dictionary_hash(["a", "b"])
 
 
-def test_pieces_in_use_are_named() -> None:
-    vocabulary = build()
-    assert list(vocabulary.pieces) == [PIECES[piece] for piece in vocabulary.piece_ids]
-    assert vocabulary.num_pieces == len(PIECES)
+SPECIALS = SpecialIds(bos=3, pad=0, eos=4, unk=2, mask=5)
+MAPPED = [(), (), (), (), (6,), (6, 7), (), (8,), ()]
 
 
-def test_another_tokenizer_is_known_by_the_ids_of_the_pieces_in_use() -> None:
-    vocabulary = build()
-    assert first_difference(vocabulary, PIECE_IDS) is None
-    more = {**PIECE_IDS, "unused": 99, "new": 100}
-    assert first_difference(vocabulary, more) is None
-    assert first_difference(vocabulary, {**PIECE_IDS, "haus": 7, "##es": 6}) == ("haus", 6, 7)
-    assert first_difference(vocabulary, {"[PAD]": 0}) == ("[UNK]", 2, None)
+def test_every_symbol_of_another_scheme_has_an_embedding_of_its_own() -> None:
+    symbols = [*SYMBOLS[:4], "haus", "hauses", "日", "haus@@", "madeupword0000"]
+    vocabulary = map_symbols(symbols, MAPPED, (), (), SPECIALS, 9)
+    assert vocabulary.row_pieces == ((3,), (0,), (4,), (2,), (6,), (6, 7), (), (8,), (2,), (5,))
+    assert vocabulary.embedding_index.tolist() == list(range(9))
+    assert vocabulary.mask_index == 9
+    assert np.flatnonzero(vocabulary.never_predicted).tolist() == [0, 1, 8]
+    assert match_symbols(symbols, MAPPED).examples == {
+        "exact": ["haus", "haus@@"],
+        "averaged": ["hauses"],
+        "unmatched": ["日"],
+    }
+
+
+def test_a_source_dictionary_of_its_own_follows_the_targets() -> None:
+    target, source = [*SYMBOLS[:4], "haus"], [*SYMBOLS[:4], "maison", "la"]
+    vocabulary = map_symbols(
+        target, [(), (), (), (), (6,)], source, [(), (), (), (), (7,), ()], SPECIALS, 9
+    )
+    assert vocabulary.row_pieces[5:] == ((3,), (0,), (4,), (2,), (7,), (), (5,))
+    assert len(vocabulary.embedding_index) == 11
+    assert len(vocabulary.never_predicted) == 5
+
+
+def test_embeddings_are_copies_means_and_draws() -> None:
+    pretrained = np.random.default_rng(1).normal(3, 0.5, (5000, 4)).astype(np.float32)
+    pretrained[:, 1] = -2 * pretrained[:, 0]  # correlated, which draws must be as well
+    pieces = [(7,), (1, 2, 4), *[()] * 4000]
+    rows = embedding_rows(pretrained, pieces)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[0], pretrained[7])
+    np.testing.assert_allclose(
+        rows[1], (pretrained[1] + pretrained[2] + pretrained[4]) / 3, rtol=1e-6
+    )
+    drawn = rows[2:]
+    np.testing.assert_allclose(drawn.mean(0), pretrained.mean(0), atol=0.05)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(pretrained.T), atol=0.05)
+    np.testing.assert_allclose(drawn[:, 1], -2 * drawn[:, 0], atol=0.01)
+    assert len(np.unique(drawn, axis=0)) == 4000
+    np.testing.assert_array_equal(rows, embedding_rows(pretrained, pieces))

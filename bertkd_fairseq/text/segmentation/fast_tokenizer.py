@@ -30,7 +30,7 @@ def load_fast_tokenizer(name: str, option: str = "tokenizer") -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
     except Exception as error:  # OSError, ValueError, and whatever a custom class raises
         files = " or ".join(_EITHER_FILE)
         raise DataError(loading_problem(option, name, files, error)) from error
