@@ -123,7 +123,7 @@ class DataBin:
         return bool(self.settings.get("normalize_punctuation", True))
 
     def moses(self, lang: str, *, lowercase: bool = False) -> MosesText:
-        """Return what tokenises raw text of ``lang`` as the data-bin's was, or with ``lowercase`` in lower case."""
+        """Return Moses for raw text of ``lang`` with the data-bin's settings; ``lowercase`` it even if they don't."""
         return MosesText(lang, lowercase=lowercase or self.lowercase, normalize=self.normalize)
 
     @property
