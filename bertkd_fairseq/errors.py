@@ -18,7 +18,7 @@ _NAME_IN_TRACEBACK = re.compile(r"^bertkd_fairseq\.[\w.]+: ", re.MULTILINE)
 
 
 class BertKDError(Exception):
-    """Base of all mistakes that the user can mend: the message says what, seen, wanted and what to do."""
+    """Base of all mistakes that the user can mend; the message says what is wrong, seen and wanted, and what to do."""
 
 
 class ConfigurationError(BertKDError):
@@ -56,7 +56,7 @@ def outside(
     at_most: float | None = None,
     below: float | None = None,
 ) -> list[str]:
-    """Return a message if ``value`` is outside of the range, as NaN always is: one bound or two of them."""
+    """Return a message if ``value`` is outside of the range that one bound or two give; NaN always is."""
     bounds = (
         ("at least", at_least, operator.ge),
         ("above", above, operator.gt),

@@ -99,7 +99,7 @@ def place_problems(name: str, path: Path) -> list[str]:
 def dest_problems(
     dest: Path, kind: FolderKind, force: bool, *, name: str = "path", force_name: str = "force"
 ) -> list[str]:
-    """Return why ``dest`` can't be made, or can't be replaced: nothing but what ``kind``'s command wrote is.
+    """Return why ``dest`` can't be made or replaced; only what ``kind``'s command wrote is ever replaced.
 
     ``name`` and ``force_name``: what messages call ``dest`` and ``force``.
     """
@@ -298,7 +298,7 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> OutputError:
 
 @contextmanager
 def room_beside(path: Path) -> Iterator[Path]:
-    """Make a folder beside ``path`` that nobody else knows; with all that is in it, it goes in the end.
+    """Make a folder beside ``path`` that nobody else knows, and remove it with all that is in it at the end.
 
     :raises OutputError: if it can't be made.
     """

@@ -65,7 +65,7 @@ class Progress:
         self.close(whole=error is None)
 
     def close(self, *, whole: bool = True) -> None:
-        """Show the end; nothing more is said of what was not done as a ``whole``."""
+        """Show the end, but only if the ``whole`` was done."""
         if self._bar is not None:
             self._bar.close()
         elif whole and self._last_shown not in (None, self.done):

@@ -1,4 +1,4 @@
-"""What all pictures share: colours for every reader, unlike lines, files that are whole."""
+"""What all pictures share: colours that every reader can tell apart, lines too, and files that are whole."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the last checkpoint with the mean of the parameters of all, summed in float64.
 
     Half-precision parameters come out in float32. What isn't a floating-point number must be equal
-    in all. The optimizer's state isn't an average's and stays behind.
+    in all. The optimizer's state is left out.
 
     :raises CheckpointError: for files that can't be read safely, are given twice or have no or other
         parameters.

@@ -87,7 +87,7 @@ def _drop_output() -> None:
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """In every help line its default, or that it is required; the example as it is typed."""
+    """Every line of help ends with the default, or says that the option is required; the example stays as typed."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.required:

@@ -270,7 +270,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log as fairseq does; of batches with a teacher, what there is to watch beside.
+        """Log as fairseq does, and more for batches with a teacher.
 
         ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the predictions in
         percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.

@@ -1,6 +1,6 @@
 """``--tokenizer bertkd_moses`` and ``--bpe bert_wordpiece``: raw text to symbols and back.
 
-Both find the data-bin by themselves, so that languages, lowercasing and tokenizer aren't retyped::
+Both read languages, lowercasing and tokenizer from the data-bin, so that nobody types them again::
 
     raw text ─ bertkd_moses ─► Moses tokens ─ bert_wordpiece ─► symbols
         ─ model ─► symbols ─ bert_wordpiece ─► Moses tokens ─ bertkd_moses ─► text

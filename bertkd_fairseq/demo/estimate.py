@@ -33,7 +33,7 @@ def estimated_seconds(stages: Sequence[Stage], record: Record) -> float:
 
 
 def _start_seconds() -> float:
-    """Return what a Python takes that imports torch: a part of what every stage begins with."""
+    """Return the seconds that Python takes to start and import torch, as every stage does."""
     start = time.monotonic()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
     return time.monotonic() - start

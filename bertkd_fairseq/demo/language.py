@@ -4,8 +4,8 @@ The pair is made so that the future of the target matters. Nouns have two or thr
 of different gender; the article, the adjective and even the verb before a noun agree with the
 gender of the synonym that is still to come, and the source only hints at which one that will be. A
 style choice that the source often leaves open shows at the start, in the verb and at the end of
-the target. For a left-to-right student these are early predictions; a teacher that sees the rest
-of the target knows them. Verbs, adjectives and adverbs have two forms each that mean the same and that
+the target. A left-to-right student has to predict these early; a teacher that sees the rest of
+the target knows them. Verbs, adjectives and adverbs have two forms each that mean the same and that
 nothing else shows, as every language has: there a soft target says more than the one word that
 happens to be in the text.
 

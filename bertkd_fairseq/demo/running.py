@@ -61,7 +61,7 @@ class Record:
         return float(self.stages[stage.name]["seconds"])
 
     def begin(self, stage: Stage) -> None:
-        """Record that the stage runs from now on; what was made later from an older result counts no more."""
+        """Record that the stage runs from now on, and that the stages behind it have to run again."""
         earlier = self.seconds(stage) if self.was_begun(stage) else 0.0
         names = list(self.stages)
         kept = names[: names.index(stage.name)] if stage.name in names else names

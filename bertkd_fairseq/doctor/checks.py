@@ -96,7 +96,7 @@ def check_torch() -> Finding:
 
 
 def check_precision() -> Finding:
-    """How fast bfloat16 is on this CPU: flags and names don't tell."""
+    """How fast bfloat16 is on this CPU, measured."""
     from bertkd_fairseq import precision
 
     speed = precision.cpu_speed("bf16")
@@ -108,7 +108,7 @@ def check_precision() -> Finding:
 
 
 def check_threads() -> Finding:
-    """Whether all processors together are faster than one, which other work on them decides."""
+    """Whether all processors together are faster than one: beside other work they may not be."""
     processors = threads.available_processors()
     seen = f"{processors} of {os.cpu_count()} processors for this process"
     if processors == 1:
@@ -123,7 +123,7 @@ def check_threads() -> Finding:
 
 
 def check_cuda() -> Finding:
-    """A GPU, which training for real wants and nothing needs."""
+    """Whether there is a GPU: real trainings should have one, but nothing needs it."""
     torch = importlib.import_module("torch")
     if torch.cuda.is_available():
         names = ", ".join(

@@ -93,7 +93,7 @@ def _message(raised: Raised) -> str | None:
 
 
 def _disk_message(raised: Raised) -> str | None:
-    """Return what to say where a disk takes no more, in the words of Python or of libraries in Rust."""
+    """Return what to say where a disk takes no more; Python and libraries in Rust tell that in different words."""
     found = _SYSTEM_ERROR.match(raised.message) or _RUST_ERROR.match(raised.message)
     if not found or int(found["number"]) not in _DISK:
         return None

@@ -20,7 +20,7 @@ _LAST = "checkpoint_last.pt"  # fairseq's default: continue if it is there
 
 @dataclass
 class CheckedConfig(FairseqDataclass):
-    """What the tasks have to know of other groups of options."""
+    """Options of other groups that the tasks read."""
 
     save_dir: str = II("checkpoint.save_dir")
     no_save: bool = II("checkpoint.no_save")
@@ -126,7 +126,7 @@ def data_problems(data: Optional[str]) -> list[str]:
 
 
 def metric_problems(cfg: CheckedConfig, has_bleu: bool) -> list[str]:
-    """Return what is wrong with the choice of the best checkpoint, which fairseq tells after the first epoch."""
+    """Return what is wrong with the choice of the best checkpoint; fairseq says it only after the first epoch."""
     if cfg.best_checkpoint_metric != "bleu" or has_bleu:
         return []
     hint = "Students log it with --eval-bleu."

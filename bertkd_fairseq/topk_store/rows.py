@@ -9,7 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TopKRows:
-    """What the teacher predicts for some target tokens: (tokens, K), (tokens, K) and (tokens,)."""
+    """What the teacher predicts for some target tokens.
+
+    ``ids`` (tokens, K); ``logprobs`` (tokens, K): theirs, descending; ``log_tail`` (tokens,): log of the probability
+    of all other symbols.
+    """
 
     ids: np.ndarray
     logprobs: np.ndarray

@@ -168,7 +168,7 @@ class TopKStore:
         return TopKRows(*(self._arrays[name].take(rows, axis=0) for name in ROW_ARRAYS))
 
     def check(self, sentences: np.ndarray) -> None:
-        """Compare the blocks of ``sentences`` (n,) with their checksums, except those that have been before.
+        """Compare the blocks of ``sentences`` (n,) with their checksums, each only once in a process.
 
         :raises StoreError: if one has changed.
         """

@@ -25,9 +25,25 @@ def make_tokenizer_bpe(folder: Path) -> None:
     (folder / "bert" / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
-def shuffle_tokenizer_of_bert(folder: Path) -> None:
-    """Another BERT's tokenizer: as many pieces, other ids."""
-    _reverse_ids(folder / "bert" / "tokenizer.json")
+def take_pieces_from_bert(folder: Path) -> None:
+    """A BERT of another script: its pieces have other names."""
+    file = folder / "bert" / "tokenizer.json"
+    tokenizer = json.loads(file.read_text("utf-8"))
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    tokenizer["model"]["vocab"] = {
+        piece if piece in special else f"\u3042{piece}": index
+        for piece, index in tokenizer["model"]["vocab"].items()
+    }
+    file.write_text(json.dumps(tokenizer), "utf-8")
+
+
+def number_the_dictionary(folder: Path) -> None:
+    """A data-bin of fairseq's --bpe gpt2, whose symbols are numbers."""
+    (folder / "data-bin" / "bertkd.json").unlink()
+    for lang in ("src", "tgt"):
+        file = folder / "data-bin" / f"dict.{lang}.txt"
+        lines = read_lines(file)
+        write_lines(file, [f"{i} {line.split()[1]}" for i, line in enumerate(lines)])
 
 
 def shuffle_tokenizer_of_data_bin(folder: Path) -> None:

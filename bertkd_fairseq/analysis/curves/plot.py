@@ -29,7 +29,7 @@ _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
 def metrics(runs: Mapping[str, Sequence[Point]]) -> list[str]:
-    """Return what :func:`plot` draws of ``runs``: the metrics that any of them has."""
+    """Return the metrics that :func:`plot` draws: those that any of ``runs`` has."""
     return [m for m in METRICS if any(m in p.values for points in runs.values() for p in points)]
 
 

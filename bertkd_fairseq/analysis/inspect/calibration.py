@@ -1,6 +1,6 @@
 """Is the teacher right as often as it says? Its confidence in its prediction against its accuracy.
 
-Of the sentences of the store: those that the teacher was trained on flatter it.
+The sentences are those of the store. If the teacher was trained on them, the result flatters it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,11 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenEntries:
-    """A target token: its symbol if a data-bin tells it, the teacher's K entries, none if it wasn't asked, the rest."""
+    """What the store has for one target token.
+
+    ``gold``: its symbol, empty without a data-bin; ``entries``: the teacher's K symbols, none if it wasn't asked;
+    ``rest``: the probability of all other symbols.
+    """
 
     gold: str
     entries: list[Entry]
@@ -52,9 +56,11 @@ class StudentRuns:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found: of one ``sentence``, if it was asked for, and else of the whole store.
+    """What was found in a store with K entries a token.
 
-    ``statistics``: against the target tokens, where a data-bin tells them; ``verified``: every byte was read.
+    ``verified``: every byte was compared with its checksum. ``sentence``: its target tokens, if one sentence was asked
+    for. If not, ``statistics``: the store against the target tokens, where a data-bin was given; and ``students`` by
+    name.
     """
 
     store: StoreSummary
@@ -103,7 +109,7 @@ def inspect_store(config: InspectConfig) -> Inspection:
 
 
 def _top_k_problems(config: InspectConfig, store: TopKStore) -> list[str]:
-    """Return what draws at random can't show."""
+    """Return a message for each setting that needs the top K, if the store has random draws instead."""
     options = (
         (f"{named(config, 'plot')} draws", config.plot),
         (f"{named(config, 'students')} counts by", config.students),

@@ -33,7 +33,7 @@ class MassPercentile:
 
 @dataclass(frozen=True)
 class TopKStatistics:
-    """What K most probable entries come to: shares in percent and means per token, EOS apart from the rest.
+    """A store of the K most probable entries against the gold tokens: in percent, EOS apart from the rest.
 
     ``tokens`` counts EOS and, as ``tokens_without_teacher``, those that the teacher was not asked for.
     ``gold_rank_counts``: K + 1 numbers of tokens by the rank of the gold token, the last where it is no entry.
