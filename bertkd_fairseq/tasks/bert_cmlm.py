@@ -155,16 +155,14 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             )
         self.datasets[split] = dataset
 
-    def load_pairs(
-        self, path: str, split: str, combine: bool = False, in_one_part: bool = False
-    ) -> Any:
+    def load_pairs(self, path: str, split: str, combine: bool = False) -> Any:
         """Return the split's pairs as fairseq's own dataset, in data-bin order.
 
-        :param in_one_part: refuse a split that fairseq-train would join from several.
+        :param combine: join ``train1``, ``train2``, ... to ``train``, as fairseq-train does.
         :raises DataError: if the split is missing or damaged.
         """
         langs = (str(self.cfg.source_lang), str(self.cfg.target_lang))
-        check_split(path, split, langs, in_one_part=in_one_part)
+        check_split(path, split, langs)
         return load_langpair_dataset(
             path,
             split,
