@@ -209,12 +209,9 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             for part in its
         ]
         if len(paths) != len(names):
-            wanted = (
-                f"one store for each of {', '.join(names)}, in this order and with colons between"
-            )
-            hint = "`bertkd dump-topk --gen-subset` makes them."
-            seen = f"{len(paths)} for {len(names)}"
-            raise ConfigurationError(must_be("--teacher-topk", wanted, seen, hint))
+            wanted = f"one store for each of {', '.join(names)}, in this order with colons between"
+            hint = "`bertkd dump-topk DATA_BIN --gen-subset SPLIT` makes one."
+            raise ConfigurationError(must_be("--teacher-topk", wanted, len(paths), hint))
         opened = map(TopKStore.open, paths)
         return [list(islice(opened, len(its))) for its in parts]
 
