@@ -9,7 +9,8 @@ import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
 from bertkd_fairseq.teacher_rows import TeacherRows
-from bertkd_fairseq.topk_store import JoinedStores, TopKStore
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 
 
 class TeacherTopKDataset(BaseWrapperDataset):

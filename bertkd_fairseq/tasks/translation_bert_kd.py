@@ -25,7 +25,8 @@ from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_prob
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.text.data_bin import check_split
-from bertkd_fairseq.topk_store import JoinedStores, TopKStore
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetBuilder
 
-from bertkd_fairseq.topk_store import JoinedStores, TopKStore
+from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 from tests.conftest import run_command
 from tests.integration.conftest import DISTILL, DUMP, STUDENT, logged, train_command
 

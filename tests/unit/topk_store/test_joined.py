@@ -12,7 +12,8 @@ from fairseq.data import ConcatDataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertkd_fairseq.topk_store import JoinedStores, TopKRows, TopKStore
+from bertkd_fairseq.topk_store import TopKRows, TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 from tests.unit.topk_store.test_store import make_rows, make_writer
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=6)
