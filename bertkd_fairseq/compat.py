@@ -11,6 +11,7 @@ import argparse
 import functools
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import pickle
@@ -84,6 +85,9 @@ def keep_fairseq_loads_safe() -> None:
         module = caller.f_globals.get("__name__", "")
         if module.partition(".")[0] not in ("fairseq", "fairseq_cli"):
             return original(f, *args, **kwargs)
+        # What the first process of this training has read, safely, and sends to the others: with settings as objects.
+        if caller.f_code.co_name == "_broadcast_object_slow" and isinstance(f, io.BytesIO):
+            return original(f, *args, **{**kwargs, "weights_only": False})
         loaded = load_safely(f, *args, **kwargs)
         # Of anything else fairseq would complain that it lacks what checkpoints had years ago.
         if caller.f_code.co_name == "load_checkpoint_to_cpu" and not _has_model(loaded):

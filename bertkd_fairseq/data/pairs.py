@@ -20,17 +20,15 @@ def load_pairs(
     *,
     left_pad_source: bool,
     combine: bool = False,
-    in_one_part: bool = False,
 ) -> Any:
     """Return the split as fairseq's ``LanguagePairDataset``, nothing cut or left out.
 
     :param langs: source and target language, as are ``dictionaries``.
     :param left_pad_source: pad sources on the left, as students expect it.
     :param combine: join a ``train1`` beside ``train``, as fairseq-train does.
-    :param in_one_part: refuse such a split.
     :raises DataError: if the split is missing or damaged.
     """
-    check_split(data_bin, split, langs, in_one_part=in_one_part)
+    check_split(data_bin, split, langs)
     (source_lang, target_lang), (source_dictionary, target_dictionary) = langs, dictionaries
     data_format = readable_format(data_bin, split, langs)
     pairs = load_langpair_dataset(

@@ -10,6 +10,7 @@ from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 
 
 class TeacherTopKDataset(BaseWrapperDataset):
@@ -18,7 +19,9 @@ class TeacherTopKDataset(BaseWrapperDataset):
     The batch's ``id`` is the row of the data-bin, whatever fairseq filtered, shuffled or sorted.
     """
 
-    def __init__(self, pairs: LanguagePairDataset, store: TopKStore, topk: int) -> None:
+    def __init__(
+        self, pairs: LanguagePairDataset, store: TopKStore | JoinedStores, topk: int
+    ) -> None:
         super().__init__(pairs)
         self.store = store
         self.topk = topk

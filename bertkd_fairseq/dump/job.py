@@ -43,7 +43,7 @@ class DumpJob:
         """
         self.path, self.data_bin, self.settings = path, data_bin, settings
         self.teacher, self.task = load_teacher(path, data_bin)
-        self.pairs = self.task.load_pairs(data_bin, settings.gen_subset, in_one_part=True)
+        self.pairs = self.task.load_pairs(data_bin, settings.gen_subset)
         self.max_positions = min(self.teacher.max_positions(), self.task.cfg.max_positions)
         choices = int((~self.teacher.never_predicted).sum())
         if settings.seed is None and settings.topk > choices:

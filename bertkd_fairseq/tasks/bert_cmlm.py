@@ -207,12 +207,10 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             )
         self.datasets[split] = dataset
 
-    def load_pairs(
-        self, path: str, split: str, combine: bool = False, in_one_part: bool = False
-    ) -> Any:
+    def load_pairs(self, path: str, split: str, combine: bool = False) -> Any:
         """Return the split's pairs as fairseq's own dataset, in data-bin order.
 
-        :param in_one_part: refuse a split that fairseq-train would join from several.
+        :param combine: join ``train1``, ``train2``, ... to ``train``, as fairseq-train does.
         :raises DataError: if the split is missing or damaged.
         """
         return load_pairs(
@@ -222,7 +220,6 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
             (self.source_dictionary, self.target_dictionary),
             left_pad_source=False,
             combine=combine,
-            in_one_part=in_one_part,
         )
 
     def max_positions(self) -> int:

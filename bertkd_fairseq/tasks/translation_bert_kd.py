@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Optional
 
 from fairseq.data.encoders import TOKENIZER_REGISTRY
@@ -16,6 +18,7 @@ from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
     alpha_schedule,
     check_student,
 )
+from bertkd_fairseq.data.parts import join_pairs, parts_of_pairs, split_parts
 from bertkd_fairseq.data.store_match import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
@@ -25,6 +28,7 @@ from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.text.data_bin import check_split, readable_format
 from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store.joined import JoinedStores
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class TranslationBertKDConfig(PrecisionConfig, TranslationConfig):
         default=None,
         metadata={
             "help": "teacher store made by `bertkd dump-topk`, read in training only; "
-            "one for each of colon-separated data folders"
+            "several with colons between: one for each training split, folder by folder"
         },
     )
 
@@ -51,6 +55,7 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
 
     cfg: TranslationBertKDConfig
     distillation: Any = None  # the criterion's configuration, once a distilling criterion is built
+    _all_checked = False  # the stores of all data folders
 
     @classmethod
     def setup_task(cls, cfg: TranslationBertKDConfig, **kwargs: Any) -> "TranslationBertKDTask":
@@ -59,6 +64,10 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         :raises ConfigurationError: if they don't.
         """
         raise_all(data_problems(cfg.data))
+        if (
+            cfg.upsample_primary == -1
+        ):  # fairseq's default, with which it can't join train and train1
+            cfg.upsample_primary = 1
         return super().setup_task(cfg, **kwargs)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
@@ -109,83 +118,133 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
     ) -> None:
-        """Load a split; the training split with the store beside it.
+        """Load a split; the training split with the stores of its parts beside it.
 
-        :raises ConfigurationError: if store, criterion and data-bin don't fit, naming every reason.
+        :raises ConfigurationError: if stores, criterion and data-bins don't fit, naming every reason.
         """
-        self._check_split(split, epoch, combine)
-        with self._readable_format(split, epoch):
-            super().load_dataset(split, epoch, combine, **kwargs)
-        if split != self.cfg.train_subset:
-            return
-        if self.distillation is None:
-            if self.cfg.teacher_topk is not None:
-                raise ConfigurationError(
-                    "--teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
-                    "Use that criterion, or leave the store out for a plain student."
-                )
-            return
-        if self.cfg.teacher_topk is None:
-            if alpha_schedule(self.distillation).needs_teacher:
-                raise ConfigurationError(
-                    "--teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
-                    "or set --kd-alpha 0 to train without a teacher."
-                )
-            return
-        pairs = self.datasets[split]
-        store = self._open_store(self.cfg.teacher_topk, pairs, split, epoch)
-        self.datasets[split] = TeacherTopKDataset(
-            pairs, store, self.distillation.kd_topk or store.k
-        )
-
-    def _folder(self, split: str, epoch: int) -> str:
-        """Return the data folder of a split, as fairseq goes through them."""
-        folders: list[str] = split_paths(self.cfg.data)
-        return folders[(epoch - 1) % len(folders) if split == self.cfg.train_subset else 0]
-
-    def _check_split(self, split: str, epoch: int, combine: bool) -> None:
         training = split == self.cfg.train_subset
-        in_one_part = training and combine and self.cfg.teacher_topk is not None
-        langs = (self.cfg.source_lang, self.cfg.target_lang)
-        check_split(self._folder(split, epoch), split, langs, in_one_part=in_one_part)
+        # As fairseq goes through its data folders, one an epoch.
+        turn = (epoch - 1) % len(self._folders) if training else 0
+        self._load_pairs(split, turn, combine)
+        if training and self._has_stores():
+            self.datasets[split] = self._with_teacher(turn, combine)
+
+    @property
+    def _folders(self) -> list[str]:
+        return list(split_paths(self.cfg.data))
+
+    @property
+    def _langs(self) -> tuple[str, str]:
+        return str(self.cfg.source_lang), str(self.cfg.target_lang)
+
+    def _parts(self, split: str, turn: int, combine: bool) -> list[str]:
+        return split_parts(self._folders[turn], split, self._langs, combine)
+
+    def _load_pairs(self, split: str, turn: int, combine: bool) -> None:
+        """Load a split, ``train`` or ``train,other``, from the data folder whose turn it is."""
+        parts = self._parts(split, turn, combine)
+        for part in parts:
+            check_split(self._folders[turn], part, self._langs)
+        if "," not in split:
+            with self._readable_format(parts[0], turn):
+                super().load_dataset(split, turn + 1, combine)
+            return
+        others, subset = self.datasets, self.cfg.train_subset
+        loaded: list[Any] = []
+        try:
+            for part in parts:
+                # fairseq reads any other subset from the first folder.
+                self.datasets, self.cfg.train_subset = {}, part
+                with self._readable_format(part, turn):
+                    super().load_dataset(part, turn + 1)
+                loaded.append(self.datasets[part])
+        finally:
+            self.datasets, self.cfg.train_subset = others, subset
+        self.datasets[split] = join_pairs(loaded, self.cfg.upsample_primary)
 
     @contextmanager
-    def _readable_format(self, split: str, epoch: int) -> Iterator[None]:
+    def _readable_format(self, part: str, turn: int) -> Iterator[None]:
         """Within the context, name the format that fairseq doesn't find out by itself."""
         given = self.cfg.dataset_impl
-        langs = (self.cfg.source_lang, self.cfg.target_lang)
-        needed = readable_format(self._folder(split, epoch), split, langs)
+        needed = readable_format(self._folders[turn], part, self._langs)
         if needed is not None and given != needed:
-            log.info("%s is read as --dataset-impl %s", split, needed)
+            log.info("%s is read as --dataset-impl %s", part, needed)
             self.cfg.dataset_impl = needed
         try:
             yield
         finally:
             self.cfg.dataset_impl = given
 
-    def _open_store(self, paths: str, pairs: Any, split: str, epoch: int) -> TopKStore:
-        folders, stores = split_paths(self.cfg.data), split_paths(paths)
-        if len(stores) != len(folders):
-            wanted = f"as many stores as there are data folders ({len(folders)})"
-            raise ConfigurationError(must_be("--teacher-topk", wanted, len(stores)))
-        # As fairseq goes through its data folders, one an epoch.
-        turn = (epoch - 1) % len(folders)
-        store, data_bin = TopKStore.open(stores[turn]), folders[turn]
-        langs = (self.cfg.source_lang, self.cfg.target_lang)
-        problems = mismatches(store, data_bin, split, langs, pairs)
-        problems += self._sampling_problems(store)
-        if self.distillation.kd_topk > store.k:
-            problems.append(
-                must_be(
-                    "--kd-topk",
-                    f"at most {store.k}, what {store.path} holds",
-                    self.distillation.kd_topk,
-                    f"Lower it, or dump again with --topk {self.distillation.kd_topk}.",
+    def _has_stores(self) -> bool:
+        if self.distillation is None:
+            if self.cfg.teacher_topk is not None:
+                raise ConfigurationError(
+                    "--teacher-topk is read by --criterion bert_kd_label_smoothed_cross_entropy alone. "
+                    "Use that criterion, or leave the store out for a plain student."
                 )
+            return False
+        if self.cfg.teacher_topk is None and alpha_schedule(self.distillation).needs_teacher:
+            raise ConfigurationError(
+                "--teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
+                "or set --kd-alpha 0 to train without a teacher."
             )
-        raise_all(problems, StoreError)
-        log.info("teacher store: %s", store.meta["signature"])
-        return store
+        return self.cfg.teacher_topk is not None
+
+    def _with_teacher(self, turn: int, combine: bool) -> TeacherTopKDataset:
+        """Return the training pairs with the stores of their parts; at first check those of all folders.
+
+        :raises ConfigurationError: if there are more or fewer stores than parts.
+        :raises StoreError: if one doesn't fit its part, naming every reason.
+        """
+        split, stores = self.cfg.train_subset, self._open_stores(combine)
+        others = [] if self._all_checked else [t for t in range(len(stores)) if t != turn]
+        problems = []
+        for now in (*others, turn):
+            if others:
+                self._load_pairs(split, now, combine)
+            pairs, repeats = parts_of_pairs(self.datasets[split])
+            parts = zip(stores[now], self._parts(split, now, combine), pairs, strict=True)
+            for store, part, its_pairs in parts:
+                problems += mismatches(store, self._folders[now], part, self._langs, its_pairs)
+                problems += self._sampling_problems(store)
+        raise_all(problems + self._topk_problems(list(chain(*stores))), StoreError)
+        self._all_checked = True
+        for store in stores[turn]:
+            log.info("teacher store: %s", store.meta["signature"])
+        topk = self.distillation.kd_topk or stores[turn][0].k
+        first, *more = stores[turn]
+        joined = JoinedStores(stores[turn], repeats, topk) if more else first
+        return TeacherTopKDataset(self.datasets[split], joined, topk)
+
+    def _open_stores(self, combine: bool) -> list[list[TopKStore]]:
+        """Open the stores of each folder's parts: those of the first folder come first."""
+        split, paths = self.cfg.train_subset, split_paths(self.cfg.teacher_topk)
+        parts = [self._parts(split, turn, combine) for turn in range(len(self._folders))]
+        names = [
+            str(Path(folder, part))
+            for folder, its in zip(self._folders, parts, strict=True)
+            for part in its
+        ]
+        if len(paths) != len(names):
+            wanted = f"one store for each of {', '.join(names)}, in this order with colons between"
+            hint = "`bertkd dump-topk DATA_BIN --gen-subset SPLIT` makes one."
+            raise ConfigurationError(must_be("--teacher-topk", wanted, len(paths), hint))
+        opened = map(TopKStore.open, paths)
+        return [list(islice(opened, len(its))) for its in parts]
+
+    def _topk_problems(self, stores: list[TopKStore]) -> list[str]:
+        """Return where ``--kd-topk`` asks for more entries than a store holds, or the stores leave it open."""
+        topk, name = self.distillation.kd_topk, "--kd-topk"
+        held = sorted({store.k for store in stores})
+        if topk == 0 and len(held) > 1:
+            because = f"where the stores hold {' and '.join(map(str, held))} entries"
+            return [must_be(name, f"from 1 to {held[0]} {because}", topk)]
+        hint = f"Lower it, or dump again with --topk {topk}."
+        return [
+            must_be(name, f"at most {store.k}, what {store.path} holds", topk, hint)
+            for store in stores
+            if topk > store.k
+        ]
 
     def _sampling_problems(self, store: TopKStore) -> list[str]:
         """Return what would bias targets that were drawn at random."""

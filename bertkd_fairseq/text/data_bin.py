@@ -339,12 +339,9 @@ def _magic(index: str) -> bytes:
         return file.read(len(_CACHED_MAGIC))
 
 
-def check_split(
-    folder: str | Path, split: str, langs: tuple[str, str], *, in_one_part: bool = False
-) -> None:
+def check_split(folder: str | Path, split: str, langs: tuple[str, str]) -> None:
     """Check that fairseq will find a split's binarized text whole, before it tries to read it.
 
-    :param in_one_part: refuse a ``train1`` beside ``train``, which fairseq-train would join.
     :raises DataError: if it is missing, damaged, or of unequal sides.
     """
     prefix = split_prefix(folder, split, langs)
@@ -361,9 +358,4 @@ def check_split(
         raise DataError(
             f"`{prefix}*` must have as many sentences in {langs[0]} as in {langs[1]}, "
             f"but has {first} and {second} instead. {_AGAIN}"
-        )
-    if in_one_part and split_prefix(folder, f"{split}1", langs) is not None:
-        raise DataError(
-            f"`{folder}` must have {split!r} in one part, which a teacher store belongs to, but has {split + '1'!r} "
-            "as well, which fairseq-train joins to it. Move that one elsewhere, or prepare both as one text."
         )

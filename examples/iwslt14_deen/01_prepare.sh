@@ -8,8 +8,4 @@ stage archive bertkd iwslt14 --archive "$ARCHIVE" --url "$ARCHIVE_URL" --destdir
     --pairs $PAIRS
 sed -n '/^sha256: /,/^pairs: /p' "$WORK/logs/archive.log"
 # Cleaned before the split was made, valid included: nothing more to drop.
-# shellcheck disable=SC2086
-stage prepare bertkd prepare --source-lang "$SRC" --target-lang "$TGT" \
-    --train "$WORK/text/train" --valid "$WORK/text/valid" --test "$WORK/text/test" \
-    --max-length 1000000 --max-ratio 1000000 \
-    --tokenizer "$BERT" --destdir "$DATA_BIN" --force $PREPARE_EXTRA
+prepare "$WORK/text" --max-length 1000000 --max-ratio 1000000

@@ -1,1 +1,1 @@
-../multi30k_deen/02_teacher.sh
+../stages/02_teacher.sh

@@ -1,1 +1,1 @@
-../multi30k_deen/03_dump.sh
+../stages/03_dump.sh

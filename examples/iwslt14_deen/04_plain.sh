@@ -1,1 +1,1 @@
-../multi30k_deen/04_plain.sh
+../stages/04_plain.sh

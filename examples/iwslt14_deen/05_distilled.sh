@@ -1,1 +1,1 @@
-../multi30k_deen/05_distilled.sh
+../stages/05_distilled.sh

@@ -1,1 +1,1 @@
-../multi30k_deen/06_compare.sh
+../stages/06_compare.sh

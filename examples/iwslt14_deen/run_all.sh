@@ -1,1 +1,1 @@
-../multi30k_deen/run_all.sh
+../stages/run_all.sh

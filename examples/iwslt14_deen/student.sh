@@ -1,1 +1,1 @@
-../multi30k_deen/student.sh
+../stages/student.sh

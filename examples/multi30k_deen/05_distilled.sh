@@ -1,10 +1,1 @@
-#!/usr/bin/env bash
-# Stage 3: the student with the teacher's soft targets.
-set -euo pipefail
-source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
-
-# shellcheck disable=SC2086
-stage distilled fairseq-train "${STUDENT[@]}" --save-dir "$WORK/distilled" --teacher-topk "$TOPK" \
-    --criterion bert_kd_label_smoothed_cross_entropy \
-    --kd-alpha "$KD_ALPHA" --kd-temperature "$KD_TEMPERATURE" \
-    --lr "$KD_LR" --warmup-updates "$KD_WARMUP" --max-update "$KD_UPDATES" $STUDENT_EXTRA
+../stages/05_distilled.sh

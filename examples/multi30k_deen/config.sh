@@ -56,4 +56,4 @@ MAX_LEN_A=${MAX_LEN_A:-1.2}
 MAX_LEN_B=${MAX_LEN_B:-10}
 RESAMPLES=${RESAMPLES:-1000}
 
-source "$(dirname -- "${BASH_SOURCE[0]}")/../stage.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/../stages/stage.sh"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT, run_command
+from tests.conftest import run_command
+from tests.integration.recipe import EXAMPLES, settings_of
 
-EXAMPLES = CHECKOUT / "examples"
-RECIPES = ["multi30k_deen", "iwslt14_deen"]
-SCRIPTS = sorted(path.name for path in (EXAMPLES / RECIPES[0]).glob("*.sh"))
+RECIPES = ["gigaword", "iwslt14_deen", "iwslt15_envi", "multi30k_deen", "wmt14_ende"]
+SCRIPTS = sorted(path.name for path in (EXAMPLES / "multi30k_deen").glob("*.sh"))
+OWN = {"gigaword/01_prepare.sh", "iwslt14_deen/01_prepare.sh"}
 STAGES = [
     *("prepare", "teacher", "dump", "plain", "distilled"),
     *("generate_plain", "generate_distilled", "compare", "curves"),
@@ -43,13 +45,26 @@ def test_recipes_have_the_same_scripts() -> None:
         *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
         *("06_compare.sh", "config.sh", "run_all.sh", "student.sh"),
     ] == SCRIPTS
+    assert sorted(path.parent.name for path in EXAMPLES.glob("*/config.sh")) == RECIPES
+    for path in EXAMPLES.glob("*/*.sh"):
+        run_command(["bash", "-n", path])
+        if path.name[0].isdigit() or path.name in ("run_all.sh", "student.sh"):
+            assert "\nset -euo pipefail\n" in path.read_text("utf-8")
+            assert os.access(path, os.X_OK)
+
+
+def test_a_stage_that_recipes_share_is_written_once() -> None:
     for recipe in RECIPES:
         for script in SCRIPTS:
             path = EXAMPLES / recipe / script
-            run_command(["bash", "-n", path])
-            if script != "config.sh":
-                assert "\nset -euo pipefail\n" in path.read_text("utf-8")
-                assert os.access(path, os.X_OK)
+            own = script == "config.sh" or f"{recipe}/{script}" in OWN
+            assert own or path.readlink() == Path("..", "stages", script), path
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here")
+def test_shellcheck_has_nothing_to_say() -> None:
+    files = [path for path in EXAMPLES.glob("*/*.sh") if not path.is_symlink()]
+    run_command(["shellcheck", "--shell", "bash", "--exclude", "SC1091,SC2034,SC2154", *files])
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +151,20 @@ def test_missing_data_variable_is_named() -> None:
     assert "DATA: must name the folder with train, valid and test" in done.stderr
 
 
-def test_learning_rates_of_the_paper_are_noams_peak(tmp_path: Path) -> None:
-    """Appendix A: lr = eta * 512^-0.5 * warmup^-0.5 at the end of the warm-up, eta 1 and 2."""
-    show = 'source "$1"; echo $PLAIN_LR $PLAIN_WARMUP $KD_LR $KD_WARMUP'
-    env = _environment(tmp_path, tmp_path, tmp_path)
-    config = EXAMPLES / "iwslt14_deen" / "config.sh"
-    words = run_command(["bash", "-c", show, "_", config], env=env).stdout.split()
-    plain, plain_warmup, distilled, distilled_warmup = map(float, words)
-    assert plain == pytest.approx((512 * plain_warmup) ** -0.5, rel=0.01)
-    assert distilled == pytest.approx(2 * (512 * distilled_warmup) ** -0.5, rel=0.01)
+@pytest.mark.parametrize(
+    ("recipe", "etas"),
+    [
+        ("iwslt14_deen", (1, 2)),
+        ("iwslt15_envi", (1, 2)),
+        ("wmt14_ende", (4, 2)),
+        ("gigaword", (1, 2)),
+    ],
+)
+def test_learning_rates_of_the_paper_are_noams_peak(
+    tmp_path: Path, recipe: str, etas: tuple[int, int]
+) -> None:
+    """Section 4.2: lr = eta * 512^-0.5 * warmup^-0.5 at the end of the warm-up; appendix A has the etas."""
+    names = "PLAIN_LR PLAIN_WARMUP KD_LR KD_WARMUP"
+    values = [float(value) for value in settings_of(recipe, names, tmp_path).values()]
+    for eta, rate, warmup in zip(etas, values[::2], values[1::2], strict=True):
+        assert rate == pytest.approx(eta * (512 * warmup) ** -0.5, rel=0.01)

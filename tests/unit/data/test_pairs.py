@@ -41,7 +41,7 @@ def test_every_pair_in_order(
     assert padded[0 if left_pad_source else -1] and not padded[-1 if left_pad_source else 0]
 
 
-def test_parts_of_a_split_are_joined_or_refused(
+def test_parts_of_a_split_are_joined_where_asked(
     tmp_path: Path, dictionaries: tuple[Dictionary, Dictionary]
 ) -> None:
     folder = tmp_path / "data-bin"
@@ -53,7 +53,5 @@ def test_parts_of_a_split_are_joined_or_refused(
         for split, combine in (("train", False), ("train1", False), ("train", True))
     ]
     assert counts[2] == counts[0] + counts[1]
-    with pytest.raises(DataError, match=r"must have 'train' in one part"):
-        load_pairs(folder, "train", LANGS, dictionaries, left_pad_source=True, in_one_part=True)
     with pytest.raises(DataError, match=r"must hold a split 'dev' of src and tgt, but holds"):
         load_pairs(folder, "dev", LANGS, dictionaries, left_pad_source=True)

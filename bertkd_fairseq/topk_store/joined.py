@@ -1,0 +1,65 @@
+"""Several teacher stores read as one: for training data that fairseq joins from several splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertkd_fairseq.topk_store.rows import TopKRows
+from bertkd_fairseq.topk_store.store import TopKStore
+
+
+@dataclass(frozen=True)
+class JoinedStores:
+    """The sentences of ``stores``, one store after the other.
+
+    :param repeats: how often each store's sentences come, as fairseq's ``--upsample-primary`` has it.
+    :param k: entries of each row; at most what every store holds.
+    """
+
+    stores: Sequence[TopKStore]
+    repeats: Sequence[int]
+    k: int
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([len(s) * n for s, n in zip(self.stores, self.repeats, strict=True)])
+
+    def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the store and the sentence in it, each (N,), of sentences (N,) of the whole.
+
+        :raises IndexError: if one is outside the whole.
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        outside = (indices < 0) | (indices >= len(self))
+        if outside.any():
+            raise IndexError(f"there is no sentence {indices[outside][0]} in {len(self)}")
+        store = np.searchsorted(self._ends, indices, side="right")
+        lengths = np.array([len(s) for s in self.stores])
+        starts = np.concatenate(([0], self._ends[:-1]))
+        return store, (indices - starts[store]) % lengths[store]
+
+    def sentences(self, indices: np.ndarray) -> TopKRows:
+        """Return the rows of sentences (N,) of the whole, in that order, as :meth:`TopKStore.sentences`.
+
+        :raises IndexError: if one is outside the whole.
+        :raises StoreError: if the rows on disk are damaged.
+        """
+        which, sentence = self.locate(indices)
+        by_store = np.argsort(which, kind="stable")
+        rows, lengths = [], []
+        for number, store in enumerate(self.stores):
+            mine = sentence[by_store[which[by_store] == number]]
+            rows.append(store.sentences(mine).first(self.k))
+            lengths.append(store.offsets[mine + 1] - store.offsets[mine])
+        # Tokens of the first store, then of the second, back to the order of the sentences asked for.
+        tokens = np.argsort(np.repeat(by_store, np.concatenate(lengths)), kind="stable")
+        names = ("ids", "logprobs", "log_tail")
+        return TopKRows(
+            **{name: np.concatenate([getattr(r, name) for r in rows])[tokens] for name in names}
+        )

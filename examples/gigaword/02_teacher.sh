@@ -1,0 +1,1 @@
+../stages/02_teacher.sh

@@ -1,0 +1,1 @@
+../stages/04_plain.sh

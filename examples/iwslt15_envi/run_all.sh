@@ -1,0 +1,1 @@
+../stages/run_all.sh

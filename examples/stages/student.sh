@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# One more student, trained to so many updates and decoded: other seeds, other settings of the teacher's share.
+#
+#   KD_ALPHA=0.5 KD_TEMPERATURE=1 SEED=2 UPDATES=2000 ./student.sh     # KD_ALPHA=0: a plain one
+#
+# Goes on from a dump in WORK (01 to 03). The same command with more UPDATES continues; checkpoint_best.pt is the best
+# of all so far. A plain one has this package's criterion as well: its loss is then fairseq's, computed in less time.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
+: "${UPDATES:?must be the number of updates to train to}"
+
+if [[ $KD_ALPHA == 0 ]]; then
+    student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
+    name=plain.seed$SEED
+    options=(--kd-alpha 0 --lr "$PLAIN_LR" --warmup-updates "$PLAIN_WARMUP")
+else
+    student_options "$KD_MAX_TOKENS" "$KD_UPDATE_FREQ"
+    name=alpha$KD_ALPHA.T$KD_TEMPERATURE.seed$SEED
+    options=(--kd-alpha "$KD_ALPHA" --kd-temperature "$KD_TEMPERATURE" --teacher-topk "$TOPK"
+        --lr "$KD_LR" --warmup-updates "$KD_WARMUP" "${KD_START[@]}")
+fi
+# shellcheck disable=SC2086
+stage "$name.$UPDATES" "${TRAIN[@]}" "${STUDENT[@]}" --save-dir "$WORK/$name" \
+    --criterion bert_kd_label_smoothed_cross_entropy "${options[@]}" --max-update "$UPDATES" $STUDENT_EXTRA
+stage "generate_$name.$UPDATES" fairseq-generate --beam "$BEAM" "${GENERATE[@]}" \
+    --path "$WORK/$name/checkpoint_best.pt" --results-path "$WORK/$name.$UPDATES"

@@ -1,0 +1,1 @@
+../stages/01_prepare.sh
