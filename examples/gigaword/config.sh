@@ -13,7 +13,7 @@ TGT=${TGT:-title}
 HELD_OUT=${HELD_OUT:-5000}                          # section 4.1, "5k/5k dev/test-dev splits from the validation set"
 ARTICLE_WORDS=${ARTICLE_WORDS:-200}                 # longer articles are cut; the paper names no limit, see README.md
 # The text is tokenised and lowercased already. Titles are much shorter than articles: no pair goes for its ratio.
-PREPARE_EXTRA=${PREPARE_EXTRA---lowercase --keep-punctuation --max-length 1000 --max-ratio 1000}
+PREPARE_EXTRA=${PREPARE_EXTRA---lowercase --tokenized --max-length 1000 --max-ratio 1000}
 
 # Appendix A, Gigaword. A batch is MAX_TOKENS * UPDATE_FREQ.
 TEACHER_MAX_TOKENS=${TEACHER_MAX_TOKENS:-16384} TEACHER_UPDATE_FREQ=${TEACHER_UPDATE_FREQ:-4}     # "64k tokens"

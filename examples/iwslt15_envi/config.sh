@@ -9,8 +9,8 @@ source "$STAGES/mini.sh"
 WORK=${WORK:-$PWD/work/iwslt15_envi}
 SRC=${SRC:-en}
 TGT=${TGT:-vi}
-# Case is kept. The text is tokenised already, and punctuation stays as it is.
-PREPARE_EXTRA=${PREPARE_EXTRA---keep-punctuation}
+# Case is kept. The text is tokenised already.
+PREPARE_EXTRA=${PREPARE_EXTRA---tokenized}
 
 # Appendix A, IWSLT En-Vi: teacher and plain student as for De-En.
 TEACHER_MAX_TOKENS=${TEACHER_MAX_TOKENS:-16384}     # "16k tokens" a batch: MAX_TOKENS * UPDATE_FREQ

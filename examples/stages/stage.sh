@@ -14,6 +14,8 @@ STAGES=$(dirname -- "${BASH_SOURCE[0]}")
 : "${KD_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${KD_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_FROM=}"                     # checkpoint whose weights the distilled student begins with
 : "${COMPARE_EXTRA=}"
+# The symbols: wordpiece (paper), or bpe or sentencepiece with VOCAB_SIZE merges or pieces, learnt from the text.
+: "${SUBWORD=wordpiece}" "${VOCAB_SIZE=6000}"
 
 fail() {
     echo "error: $*" >&2
@@ -49,13 +51,14 @@ stage() {
 
 # prepare TEXT OPTION...   TEXT/train, valid and test to the data-bin; its training split over SHARDS more, if several.
 prepare() {
-    local text=$1
+    local text=$1 symbols=(--tokenizer "$BERT")
     shift
+    [[ $SUBWORD == wordpiece ]] || symbols=(--subword "$SUBWORD" --vocab-size "$VOCAB_SIZE")
     # PREPARE_EXTRA and its like hold several words on purpose.
     # shellcheck disable=SC2086
     stage prepare bertkd prepare --source-lang "$SRC" --target-lang "$TGT" \
         --train "$text/train" --valid "$text/valid" --test "$text/test" "$@" \
-        --tokenizer "$BERT" --destdir "$DATA_BIN" --force $PREPARE_EXTRA
+        "${symbols[@]}" --destdir "$DATA_BIN" --force $PREPARE_EXTRA
     ((SHARDS == 1)) ||
         stage shards "${PYTHON:-python3}" "$STAGES/shards.py" "$DATA_BIN" "$WORK/shards" "$SHARDS"
 }
@@ -112,6 +115,22 @@ mapfile -t TEACHER <"$USER_DIR/options/teacher.txt"
 mapfile -t student <"$USER_DIR/options/student.txt"
 mapfile -t generate <"$USER_DIR/options/generate.txt"
 
+# How symbols become text again, in validation and in decoding.
+detok=
+[[ " $PREPARE_EXTRA " != *" --tokenized "* ]] || detok+=', "tokenized": true'
+case $SUBWORD in
+    wordpiece) ;;
+    bpe)
+        detok+=', "subword": "bpe"'
+        generate+=(--bpe subword_nmt --bpe-codes "$DATA_BIN/bpe.codes")
+        ;;
+    sentencepiece) # made of raw text
+        detok+=', "subword": "sentencepiece"'
+        generate+=(--bpe sentencepiece --sentencepiece-model "$DATA_BIN/sentencepiece.model" --tokenizer space)
+        ;;
+    *) fail "\`SUBWORD\` must be wordpiece, bpe or sentencepiece, but is $SUBWORD instead." ;;
+esac
+
 # student_options MAX_TOKENS UPDATE_FREQ   puts into STUDENT what is the same for both students: model, loss of the
 #                                          plain part, search, choice of checkpoint.
 student_options() {
@@ -124,7 +143,7 @@ student_options() {
         --label-smoothing "$LABEL_SMOOTHING" --max-tokens "$1" --seed "$SEED"
         # The length limits are the same in all arms and in validation: loops would cost time and BLEU.
         --eval-bleu-args "{\"beam\": 1, \"max_len_a\": $MAX_LEN_A, \"max_len_b\": $MAX_LEN_B}"
-        --eval-bleu-detok-args "{\"undo_segmentation\": true, \"target_lang\": \"$TGT\"}"
+        --eval-bleu-detok-args "{\"undo_segmentation\": true, \"target_lang\": \"$TGT\"$detok}"
         --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY"
         --validate-interval 100000 --save-interval 100000 --no-epoch-checkpoints
         --keep-interval-updates "$((AVERAGE > 1 ? AVERAGE : 1))"
