@@ -41,22 +41,23 @@ class MixtureDump(BlockDump[Pair]):
             rows = np.arange(first_row, first_row + len(target))
             yield Pair(source, target, rows, self.draws(sentence, len(target)))
 
-    @torch.inference_mode()
     def ask_and_score(self, batch: Sequence[Pair]) -> tuple[TopKRows, list[TeacherScore]]:
         """Return the mixture's predictions, pair after pair, and the scores of each teacher and of the mixture."""
+        mixed, scores = self.log_probs(batch)
+        return self.rows_of(mixed, batch), scores
+
+    @torch.inference_mode()
+    def log_probs(self, batch: Sequence[Pair]) -> tuple[Tensor, list[TeacherScore]]:
+        """Return the mixture's log-probabilities, (rows, V) float32, and where several are asked their scores."""
+        several = len(self.teachers) > 1
         gold = torch.from_numpy(np.concatenate([pair.target for pair in batch])).to(self.device)
-        scores = []
-        mixed: Tensor | None = None
+        mixed, scores = gold.new_full((), -torch.inf, dtype=torch.float32), []
         for teacher, weight in zip(self.teachers, self.weights, strict=True):
             log_probs = teacher.log_probs(batch)  # (rows, V)
-            if len(self.teachers) > 1:
+            if several:
                 scores.append(score(log_probs, gold, self.eos))
-                log_probs = log_probs + math.log(weight)
-            mixed = log_probs if mixed is None else torch.logaddexp(mixed, log_probs)
-        assert mixed is not None
-        if scores:
-            scores.append(score(mixed, gold, self.eos))
-        return self.rows_of(mixed, batch), scores
+            mixed = torch.logaddexp(mixed, log_probs + math.log(weight))
+        return mixed, [*scores, score(mixed, gold, self.eos)] if several else []
 
 
 def score(log_probs: Tensor, gold: Tensor, eos: int) -> TeacherScore:

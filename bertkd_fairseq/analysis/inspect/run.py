@@ -14,6 +14,7 @@ from bertkd_fairseq.analysis.inspect.agreement import StudentAgreement, agreemen
 from bertkd_fairseq.analysis.inspect.plot import plot_statistics
 from bertkd_fairseq.analysis.inspect.statistics import StoreStatistics
 from bertkd_fairseq.analysis.inspect.students import Student
+from bertkd_fairseq.analysis.inspect.teachers import teacher_lines, teacher_summary
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.settings import named, setting
 from bertkd_fairseq.text.data_bin import DataBin, check_split
@@ -96,6 +97,9 @@ def inspect_store(config: InspectConfig) -> Inspection:
         if config.plot:
             plot_statistics(statistics, config.plot, store.meta["signature"])
     lines = _lines(summary)
+    if teachers := teacher_summary(store.meta):
+        summary["teachers"] = teachers
+        lines += teacher_lines(teachers)
     if students:
         summary["students"] = agreements(store, pairs, students)
         runs = {name: student["runs"] for name, student in summary["students"].items()}
