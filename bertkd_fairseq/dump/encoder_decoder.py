@@ -229,8 +229,8 @@ def _language_problems(
 ) -> list[str]:
     problems = []
     if family in MULTILINGUAL:
-        known = _language_ids(tokenizer)
-        some = ", ".join(sorted(known)[:3])
+        known = _languages_of(tokenizer)
+        some = ", ".join(known[:3])
         for name, language in zip(names, languages, strict=True):
             if language not in known:
                 wanted = f"a language of the teacher, as {some}"
@@ -244,13 +244,15 @@ def _language_problems(
     return problems
 
 
-def _language_ids(tokenizer: Any) -> Mapping[str, int]:
-    """Return the id of each language's token, by the language's name."""
-    known: Mapping[str, int] | None = getattr(tokenizer, "lang_code_to_id", None)
-    if known is not None:
-        return known
-    vocabulary = tokenizer.get_vocab()
-    return {token: vocabulary[token] for token in tokenizer.extra_special_tokens}
+def _languages_of(tokenizer: Any) -> list[str]:
+    """Return the languages that have a token, as the tokenizer calls them."""
+    known = getattr(tokenizer, "lang_code_to_id", None)
+    if known is None:
+        vocabulary = tokenizer.get_vocab()
+        known = {token: vocabulary.get(token) for token in tokenizer.extra_special_tokens}
+    return sorted(
+        name for name, number in known.items() if number not in (None, tokenizer.unk_token_id)
+    )
 
 
 def _frames(

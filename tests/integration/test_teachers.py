@@ -44,7 +44,11 @@ def translators(tmp_path_factory: pytest.TempPathFactory, data_bin: Path) -> lis
 def reference_scores(data_bin: Path, paths: list[Path]) -> list[np.ndarray]:
     """Return log2 p of each token of the test split as fairseq-generate scores references, by sentence."""
     options = ["--score-reference", "--path", ":".join(map(str, paths)), "--max-tokens", 900]
-    options += ["--required-batch-size-multiple", 1, "--cpu"]  # or the last of the sentences are left out
+    options += [
+        "--required-batch-size-multiple",
+        1,
+        "--cpu",
+    ]  # or the last of the sentences are left out
     command = [*fairseq_command("generate"), data_bin, "--user-dir", USER_DIR, *options]
     output = run_command(command).stdout
     lines = dict(re.findall(r"^P-(\d+)\t(.*)$", output, re.MULTILINE))
