@@ -84,6 +84,11 @@ class EncoderDecoderTeacher:
     def _load(self, name: str, load: Any) -> Any:
         try:
             return load(self.folder)
+        except ImportError as error:
+            raise ConfigurationError(
+                f"the teacher {self.folder} needs a package that isn't installed here: "
+                f"{str(error).strip().partition('. ')[0]}. For Marian and M2M-100, run `pip install sentencepiece`."
+            ) from error
         except Exception as error:  # whatever a damaged or foreign file makes of the loaders
             raise ConfigurationError(loading_problem(name, self.folder, _FILES, error)) from error
 
@@ -111,7 +116,7 @@ class EncoderDecoderTeacher:
             "kind": "encoder-decoder",
             "sha256": hash_files(_model_files(Path(self.folder))),
             "arch": self.config_arch,
-            "languages": [*self.languages],
+            "languages": [*self.languages] if self.family in MULTILINGUAL else [],
             "unmatched": int((self.target.ids == NONE).sum()),
             "max_positions": [self.limits.source, self.limits.target],
         }
@@ -235,12 +240,6 @@ def _language_problems(
             if language not in known:
                 wanted = f"a language of the teacher, as {some}"
                 problems.append(must_be(name, wanted, language or "missing"))
-    elif any(languages):
-        problems += [
-            f"{name} has no meaning with a teacher of one language pair. Leave it out."
-            for name, language in zip(names, languages, strict=True)
-            if language
-        ]
     return problems
 
 

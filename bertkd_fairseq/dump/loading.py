@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bertkd_fairseq.dump.cmlm import CMLMTeacher
 from bertkd_fairseq.dump.config import DumpConfig, RowSettings
 from bertkd_fairseq.dump.direction import Langs, direction_problems, find_direction
-from bertkd_fairseq.dump.encoder_decoder import EncoderDecoderTeacher, read_config
+from bertkd_fairseq.dump.encoder_decoder import MULTILINGUAL, EncoderDecoderTeacher, read_config
 from bertkd_fairseq.dump.teachers import SIDES, Teacher
 from bertkd_fairseq.dump.translation import TranslationTeacher
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, must_be, raise_all
@@ -65,12 +65,25 @@ class LoadedTeachers:
             teacher = CMLMTeacher(checkpoints[0], self.data_bin, settings.num_masks, asked)
             self.langs = (teacher.task.cfg.source_lang, teacher.task.cfg.target_lang)
             self.teachers = [teacher]
+            raise_all(self._needless_languages())
             return
         self.langs = find_direction(asked, trained, self.data_bin, settings.gen_subset)
         self.dictionaries = self._load_dictionaries()
         raise_all(p for checkpoint in checkpoints for p in self._dictionary_problems(checkpoint))
         built = _each(self.paths, lambda path: self._build(path, opened[path]))
         self.teachers = [built[path] for path in self.paths]
+        raise_all(self._needless_languages())
+
+    def _needless_languages(self) -> list[str]:
+        """Return what is said of languages that no teacher asks for."""
+        if any(getattr(teacher, "family", None) in MULTILINGUAL for teacher in self.teachers):
+            return []
+        given = (self.settings.hf_source_lang, self.settings.hf_target_lang)
+        return [
+            f"{name} has no meaning without a multilingual teacher of Hugging Face. Leave it out."
+            for name, language in zip(_HF_LANGUAGES, given, strict=True)
+            if language
+        ]
 
     def _build(self, path: str, opened: Checkpoint | None) -> Teacher:
         if opened is None:

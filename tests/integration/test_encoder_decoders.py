@@ -268,7 +268,7 @@ def test_languages_and_pieces_must_be_the_teachers(
         f"2 problems:\n  1. `--hf-source-lang` must be {some}, but is de instead.\n"
         f"  2. `--hf-target-lang` must be {some}, but is missing instead.",
     )
-    no_meaning = "has no meaning with a teacher of one language pair. Leave it out."
+    no_meaning = "has no meaning without a multilingual teacher of Hugging Face. Leave it out."
     refused(
         spm_bin, tmp_path / "marian", ["--hf-target-lang", "en"], f"--hf-target-lang {no_meaning}"
     )
