@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 
 from bertkd_fairseq.errors import must_be
@@ -16,6 +18,8 @@ TOPK_ENTRIES = 8
 """Entries to keep per token if nothing else is said (paper, section 4.2)."""
 SAMPLES, SAMPLING_SEED = 50, 1
 MAX_TOKENS_ON_CPU, MAX_TOKENS = 2048, 16384
+WEIGHTS_MAY_MISS = 0.02
+"""How far from 1 the sum of the weights may be, as that of .33,.33,.33 is; they are divided by it."""
 
 TRUNCATE, NO_TEACHER, ERROR = ON_TOO_LONG = ("truncate-source", "no-teacher", "error")
 
@@ -31,6 +35,12 @@ class RowSettings:
     max_tokens: int
     cut_sources: bool
     seed: int | None = None
+    #: Of the teachers, summing to 1; empty for equal ones.
+    weights: tuple[float, ...] = ()
+    source_lang: str | None = None
+    target_lang: str | None = None
+    hf_source_lang: str | None = None
+    hf_target_lang: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +48,14 @@ class DumpConfig:
     """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
 
     data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
-    path: str = setting("teacher checkpoint of fairseq-train --task bert_cmlm", metavar="FILE")
+    path: str = setting(
+        "the teacher: a checkpoint of fairseq-train --task bert_cmlm or of a translation task, or a folder with a "
+        "translation model of Hugging Face. Several, separated by colons, teach the mean of their probabilities",
+        metavar="FILE",
+    )
+    weights: str | None = setting(
+        "weight of each teacher, summing to 1; equal if not given", default=None, metavar="W,W,..."
+    )
     destdir: str = setting("teacher store to make", metavar="DIR", old_option="--dest")
     topk: int | None = setting(
         f"number of entries to keep for each token; {TOPK_ENTRIES} if not given (paper)",
@@ -66,6 +83,22 @@ class DumpConfig:
     )
     gen_subset: str = setting(
         "split to dump", default="train", metavar="SPLIT", old_option="--split"
+    )
+    source_lang: str | None = setting(
+        "source language, if neither teachers nor data-bin tell it, or the data-bin was made for the other direction",
+        default=None,
+        metavar="LANG",
+    )
+    target_lang: str | None = setting("target language, likewise", default=None, metavar="LANG")
+    hf_source_lang: str | None = setting(
+        "source language as a multilingual model of Hugging Face calls it, such as deu_Latn",
+        default=None,
+        metavar="LANG",
+    )
+    hf_target_lang: str | None = setting(
+        "target language as a multilingual model of Hugging Face calls it, such as eng_Latn",
+        default=None,
+        metavar="LANG",
     )
     num_masks: int = setting(
         "number of masked copies of each pair; with 7, each copy masks every 7th target token",
@@ -142,7 +175,30 @@ class DumpConfig:
             problems.append(
                 f"{named(self, 'force')} can't be used by several processes. Remove the folder first."
             )
+        problems += self._weight_problems()
         return problems + inside_problems(named(self, "destdir"), self.destdir)
+
+    def _weight_problems(self) -> list[str]:
+        if self.weights is None:
+            return []
+        count, name = len(self.path.split(os.pathsep)), named(self, "weights")
+        numbers = self._weights()
+        if len(numbers) != count:
+            teachers = "one number" if count == 1 else f"{count} numbers, as many as teachers,"
+            return [must_be(name, f"{teachers} separated by commas", self.weights)]
+        # Written so that a NaN is refused.
+        if not all(number > 0 for number in numbers):
+            return [must_be(name, "above 0 each", self.weights)]
+        if not abs(sum(numbers) - 1) <= WEIGHTS_MAY_MISS:
+            return [must_be(name, "numbers that sum to 1", f"{self.weights} ({sum(numbers):g})")]
+        return []
+
+    def _weights(self) -> list[float]:
+        """Return the numbers as they were given; fewer where one can't be read."""
+        try:
+            return [float(word) for word in (self.weights or "").split(",") if self.weights]
+        except ValueError:
+            return []
 
     def dest_problems(self) -> list[str]:
         """Return why no store can be made at ``destdir``."""
@@ -159,6 +215,7 @@ class DumpConfig:
         """Return what determines the rows on this kind of device (measured in docs/dump.md)."""
         on_cpu = device_type == "cpu"
         seed = SAMPLING_SEED if self.seed is None else self.seed
+        weights = self._weights()
         return RowSettings(
             gen_subset=self.gen_subset,
             topk=self.num_entries,
@@ -167,4 +224,9 @@ class DumpConfig:
             max_tokens=self.max_tokens or (MAX_TOKENS_ON_CPU if on_cpu else MAX_TOKENS),
             cut_sources=self.on_too_long != NO_TEACHER,
             seed=seed if self.entries == SAMPLED else None,
+            weights=tuple(weight / math.fsum(weights) for weight in weights),
+            source_lang=self.source_lang,
+            target_lang=self.target_lang,
+            hf_source_lang=self.hf_source_lang,
+            hf_target_lang=self.hf_target_lang,
         )

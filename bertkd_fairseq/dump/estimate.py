@@ -6,8 +6,9 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bertkd_fairseq.dump.rows import MaskedCopy, TeacherDump, token_batches
+from bertkd_fairseq.dump.rows import Asked, BlockDump, token_batches
 
 SECONDS = 6.0
 """How long a measurement takes; with loading, an estimate then ends within 20 seconds."""
@@ -24,7 +25,7 @@ class Rate:
     rough: bool
 
 
-def measure_rate(dump: TeacherDump, sentences: Sequence[int], seconds: float = SECONDS) -> Rate:
+def measure_rate(dump: BlockDump[Any], sentences: Sequence[int], seconds: float = SECONDS) -> Rate:
     """Ask the teacher about ``sentences``, in batches as the dump makes them but in random order, until time is up.
 
     Where a whole batch would take too long, smaller ones are asked, and the rate is rough.
@@ -51,7 +52,7 @@ def measure_rate(dump: TeacherDump, sentences: Sequence[int], seconds: float = S
     return Rate(tokens / spent, rough=max_tokens < dump.max_tokens)
 
 
-def _seconds(dump: TeacherDump, batch: Sequence[MaskedCopy]) -> float:
+def _seconds(dump: BlockDump[Any], batch: Sequence[Asked]) -> float:
     start = time.monotonic()
     dump.ask(batch)
     return time.monotonic() - start

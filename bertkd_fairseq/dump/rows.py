@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertkd_fairseq.dump.scores import TeacherScore, add_scores
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.masking import rotating_masks
 from bertkd_fairseq.precision import dtype_of
@@ -48,24 +50,33 @@ class MaskedCopy:
         return input_length(len(self.source), len(self.target))
 
 
-@dataclass(kw_only=True)
-class TeacherDump:
-    """Fills blocks of consecutive sentences with the teacher's top-k.
+A = TypeVar("A", bound="Asked")
 
-    ``teacher`` maps tokens, token types and masks to logits at the masked positions. ``source_of`` and ``target_of``
-    return the ids of a sentence, EOS included. Batches are made within a
+
+class Asked(Protocol):
+    """What is asked at once, as long as the positions it takes: the rows of a block that it fills, and their draws."""
+
+    @property
+    def rows(self) -> np.ndarray: ...
+
+    @property
+    def uniforms(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(kw_only=True)
+class BlockDump(ABC, Generic[A]):
+    """Fills blocks of consecutive sentences with what a teacher predicts.
+
+    ``source_of`` and ``target_of`` return the ids of a sentence, EOS included. Batches are made within a
     block, sorted by length, of at most ``max_tokens`` positions with padding: a block's rows depend on nothing
     but the block. With ``sampling``, rows hold what was drawn at random, by seed and sentence alone.
     """
 
-    teacher: nn.Module
     source_of: Callable[[int], np.ndarray]
     target_of: Callable[[int], np.ndarray]
-    bos: int
-    pad: int
     topk: int
-    num_masks: int
-    max_positions: int
     max_tokens: int
     device: torch.device
     cut_sources: bool = True
@@ -76,22 +87,33 @@ class TeacherDump:
 
         :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
         """
+        return self.scored_block(sentences, on_tokens)[0]
+
+    def scored_block(
+        self, sentences: Sequence[int], on_tokens: Callable[[int], object]
+    ) -> tuple[TopKRows, list[TeacherScore]]:
+        """Return what :meth:`block` does, and the score of each teacher where several are asked.
+
+        :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
+        """
         num_tokens = sum(len(self.target_of(sentence)) for sentence in sentences)
         rows = TopKRows.without_teacher(num_tokens, self.topk)
+        scores = [self.no_scores()]
         for batch in token_batches(self.copies(sentences), self.max_tokens):
-            predicted = self.ask(batch)
+            predicted, batch_scores = self.ask_and_score(batch)
             if np.isnan(predicted.log_tail).any():
                 raise DataError(
                     "the teacher's logits must be finite, but some are not. "
                     "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
                 )
-            rows.put(np.concatenate([copy.rows for copy in batch]), predicted)
+            rows.put(np.concatenate([asked.rows for asked in batch]), predicted)
+            scores.append(batch_scores)
             on_tokens(len(predicted.ids))
-        return rows
+        return rows, add_scores(scores)
 
-    def copies(self, sentences: Sequence[int]) -> list[MaskedCopy]:
-        """Return all masked copies of ``sentences``, whose rows stand one after the other."""
-        copies: list[MaskedCopy] = []
+    def copies(self, sentences: Sequence[int]) -> list[A]:
+        """Return all that is asked about ``sentences``, whose rows stand one after the other."""
+        copies: list[A] = []
         first_row = 0
         for sentence in sentences:
             target = self.target_of(sentence)
@@ -99,38 +121,84 @@ class TeacherDump:
             first_row += len(target)
         return copies
 
+    def ask(self, batch: Sequence[A]) -> TopKRows:
+        """Return the predictions for a batch, one after the other."""
+        return self.ask_and_score(batch)[0]
+
+    def no_scores(self) -> list[TeacherScore]:
+        """Return the scores of all teachers before they are asked; none where they aren't counted."""
+        return []
+
+    @abstractmethod
+    def ask_and_score(self, batch: Sequence[A]) -> tuple[TopKRows, list[TeacherScore]]:
+        """Return the predictions for a batch, and what each teacher's are worth where that is counted."""
+
+    @abstractmethod
+    def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterable[A]:
+        """Return what is asked about one sentence, whose rows begin at ``first_row``; nothing if it has no teacher."""
+
+    def draws(self, sentence: int, length: int) -> np.ndarray:
+        """Return the random numbers of a sentence's tokens: (length, num_samples), or none."""
+        return self.sampling.uniforms(sentence, length) if self.sampling else _NO_DRAWS
+
+    def rows_of(self, logits: Tensor, batch: Sequence[A]) -> TopKRows:
+        """Return the store's rows for the logits (M, V) of a batch."""
+        if self.sampling is None:
+            return top_rows(logits, self.topk)
+        uniforms = np.concatenate([asked.uniforms for asked in batch])  # (M, num_samples)
+        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
+
+
+@dataclass(kw_only=True)
+class TeacherDump(BlockDump[MaskedCopy]):
+    """Asks one C-MLM teacher, which maps tokens, token types and masks to logits at the masked positions."""
+
+    teacher: nn.Module
+    bos: int
+    pad: int
+    num_masks: int
+    max_positions: int
+
     def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[MaskedCopy]:
         source = self.source_of(sentence)
         fitted = fit_source(source, len(target), self.max_positions, cut_sources=self.cut_sources)
         if fitted is None:
             return
-        draws = self.sampling.uniforms(sentence, len(target)) if self.sampling else _NO_DRAWS
-        for mask in rotating_masks(len(target), self.num_masks):
-            where = np.flatnonzero(mask)
-            yield MaskedCopy(
-                fitted, target, mask, first_row + where, draws[where] if len(draws) else draws
-            )
+        rows = np.arange(first_row, first_row + len(target))
+        yield from masked_copies(
+            fitted, target, rows, self.draws(sentence, len(target)), self.num_masks
+        )
 
     @torch.inference_mode()
-    def ask(self, batch: Sequence[MaskedCopy]) -> TopKRows:
-        """Return what the teacher predicts at the masked positions of a batch, copy by copy."""
-        packed = pack_pairs(
-            [copy.source for copy in batch],
-            [copy.target for copy in batch],
-            [copy.mask for copy in batch],
-            bos=self.bos,
-            pad=self.pad,
-        )
-        logits = self.teacher(
-            *(
-                torch.from_numpy(a).to(self.device)
-                for a in (packed.tokens, packed.token_types, packed.masked)
-            )
-        )
-        if self.sampling is None:
-            return top_rows(logits, self.topk)
-        uniforms = np.concatenate([copy.uniforms for copy in batch])  # (M, num_samples)
-        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
+    def ask_and_score(self, batch: Sequence[MaskedCopy]) -> tuple[TopKRows, list[TeacherScore]]:
+        """Return what the teacher predicts at the masked positions of a batch, copy by copy; no scores."""
+        logits = masked_logits(self.teacher, batch, self.bos, self.pad, self.device)
+        return self.rows_of(logits, batch), []
+
+
+def masked_copies(
+    source: np.ndarray, target: np.ndarray, rows: np.ndarray, draws: np.ndarray, num_masks: int
+) -> Iterator[MaskedCopy]:
+    """Yield the masked copies of a pair, whose tokens fill ``rows`` (L,) with ``draws`` (L, n) if there are any."""
+    for mask in rotating_masks(len(target), num_masks):
+        where = np.flatnonzero(mask)
+        yield MaskedCopy(source, target, mask, rows[where], draws[where] if len(draws) else draws)
+
+
+def masked_logits(
+    teacher: nn.Module, batch: Sequence[MaskedCopy], bos: int, pad: int, device: torch.device
+) -> Tensor:
+    """Return a C-MLM teacher's logits at the masked positions of a batch, copy by copy: (M, V)."""
+    packed = pack_pairs(
+        [copy.source for copy in batch],
+        [copy.target for copy in batch],
+        [copy.mask for copy in batch],
+        bos=bos,
+        pad=pad,
+    )
+    arrays = (packed.tokens, packed.token_types, packed.masked)
+    logits: Tensor = teacher(*(torch.from_numpy(array).to(device) for array in arrays))
+    return logits
 
 
 def top_rows(logits: Tensor, k: int) -> TopKRows:
@@ -175,9 +243,9 @@ def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
     )
 
 
-def token_batches(copies: Sequence[MaskedCopy], max_tokens: int) -> Iterator[list[MaskedCopy]]:
+def token_batches(copies: Sequence[A], max_tokens: int) -> Iterator[list[A]]:
     """Cut ``copies``, longest first, into batches of at most ``max_tokens`` padded positions (one copy at least)."""
-    batch: list[MaskedCopy] = []
+    batch: list[A] = []
     longest = 0
     for copy in sorted(copies, key=len, reverse=True):
         if batch and longest * (len(batch) + 1) > max_tokens:

@@ -72,7 +72,7 @@ def dump_topk(config: DumpConfig) -> Dumped:
     """Make the teacher store, or continue one that was begun with the same settings.
 
     :raises ConfigurationError: with every setting that can't work, before anything is loaded.
-    :raises BertKDError: if checkpoint and data-bin don't fit, or the store can't be written.
+    :raises BertKDError: if teachers and data-bin don't fit, or the store can't be written.
     """
     raise_all([*config.problems(), *config.dest_problems()])
     start = time.monotonic()
@@ -105,7 +105,7 @@ def estimate_dump(config: DumpConfig) -> DumpEstimate:
     """Return what the dump would take, its speed measured on some sentences from all over the split.
 
     :raises ConfigurationError: with every setting that can't work, before anything is loaded.
-    :raises BertKDError: if checkpoint and data-bin don't fit.
+    :raises BertKDError: if teachers and data-bin don't fit.
     """
     raise_all(config.problems())
     from bertkd_fairseq.dump import estimate
@@ -161,11 +161,11 @@ def _load(config: DumpConfig, device: torch.device) -> DumpJob:
     from bertkd_fairseq.dump.job import DumpJob
 
     job = DumpJob(config.path, config.data_bin, config.row_settings(config.precision, device.type))
-    fitted = job.fitted()
-    too_long = fitted.source_cut | fitted.no_room
+    pairs = job.too_long_pairs()
+    too_long = pairs.source_cut | pairs.no_room
     if config.on_too_long == ERROR and too_long.any():
         raise DataError(
-            f"{int(too_long.sum())} pairs are longer than the teacher's {job.max_positions} positions, the first "
+            f"{int(too_long.sum())} pairs are longer than the teacher's {job.positions} positions, the first "
             f"is sentence {int(too_long.argmax())} of {config.gen_subset}. "
             f"Choose another {named(config, 'on_too_long')}."
         )
@@ -218,9 +218,9 @@ def _fill(writer: TopKStoreWriter, job: DumpJob, device: torch.device, config: D
     with Progress("dump", total, "tokens") as progress:
 
         def fill(block: int) -> None:
-            rows = dump.block(writer.block_sentences(block), progress.add)
+            rows, scores = dump.scored_block(writer.block_sentences(block), progress.add)
             try:
-                writer.write_block(block, rows)
+                writer.write_block(block, rows, scores)
             except OSError as error:
                 raise StoreError(
                     f"block {block} can't be written: {error}. "

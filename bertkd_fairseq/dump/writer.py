@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.dump.config import DumpConfig
+from bertkd_fairseq.dump.scores import (
+    SCORES,
+    TeacherScore,
+    add_scores,
+    from_records,
+    to_records,
+)
 from bertkd_fairseq.errors import (
     BertKDError,
     ConfigurationError,
@@ -138,8 +145,10 @@ class TopKStoreWriter:
         end = min((block + 1) * self.block_size, len(self.offsets) - 1)
         return range(block * self.block_size, end)
 
-    def write_block(self, block: int, rows: TopKRows) -> None:
+    def write_block(self, block: int, rows: TopKRows, scores: Sequence[TeacherScore] = ()) -> None:
         """Write the rows of all sentences of ``block``, in order, and record it as finished.
+
+        ``scores`` of its teachers are added up over the blocks when the store is finished.
 
         Nothing is to be done where another process has finished the store meanwhile.
 
@@ -147,7 +156,7 @@ class TopKStoreWriter:
         :raises ConfigurationError: if it has made one with other settings instead.
         """
         try:
-            self._write_block(block, rows)
+            self._write_block(block, rows, scores)
         except FileNotFoundError as error:
             if not self._complete():
                 raise StoreError(
@@ -156,7 +165,7 @@ class TopKStoreWriter:
                 ) from error
             self._open_complete()
 
-    def _write_block(self, block: int, rows: TopKRows) -> None:
+    def _write_block(self, block: int, rows: TopKRows, scores: Sequence[TeacherScore]) -> None:
         where = block_rows(self.offsets, block, self.block_size)
         arrays = []
         for name in ROW_ARRAYS:
@@ -168,7 +177,10 @@ class TopKStoreWriter:
                 _write_all(file, array)
                 os.fsync(file.fileno())
             arrays.append(array)
-        self._write(self._block_file(block), block_checksum(*arrays))
+        lines = [block_checksum(*arrays)]
+        if scores:
+            lines.append(json.dumps(to_records(scores)))
+        self._write(self._block_file(block), "\n".join(lines))
 
     def finish(self) -> TopKStore:
         """Give the store its name and return it opened.
@@ -206,9 +218,12 @@ class TopKStoreWriter:
             raise StoreError(
                 must_be("missing blocks", 0, len(missing), "Run the same command again.")
             )
-        blocks = [self._block_file(block).read_text() for block in range(self.num_blocks)]
+        texts = [self._block_file(block).read_text() for block in range(self.num_blocks)]
+        blocks, scored = zip(*((text + "\n").split("\n")[:2] for text in texts), strict=True)
         self._check_blocks(blocks)
         meta = {**self._plan, "block_checksums": blocks}
+        if all(scored):
+            meta[SCORES] = to_records(add_scores(from_records(json.loads(s)) for s in scored))
         meta["signature"] = signature(meta)
         meta_text = json.dumps(meta, indent=1, ensure_ascii=False) + "\n"
         self._write(self._store / META_FILE, meta_text)
@@ -286,7 +301,7 @@ class TopKStoreWriter:
             new.rename(self.partial)
 
     def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
-        keys = {*begun, *self._plan} - {"block_checksums", "signature"}
+        keys = {*begun, *self._plan} - {"block_checksums", "signature", SCORES}
         differences = [
             f"{key}: {begun.get(key)} before, {self._plan.get(key)} now"
             for key in sorted(keys)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bertkd_fairseq.process.user_errors import as_user_error
@@ -12,18 +15,67 @@ def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, An
 
     :raises BertKDError: if the file can't be loaded or is refused.
     """
-    # Importing the tasks applies compat and registers every part of the plugin.
-    from fairseq import checkpoint_utils
+    return Checkpoint.read(path).build(data_bin, **overrides)
 
-    import bertkd_fairseq.tasks  # noqa: F401
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of fairseq holds, before anything is built of it."""
+
+    path: str
+    state: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str) -> Checkpoint:
+        """Read ``path`` without running code from it.
+
+        :raises BertKDError: if the file can't be read or is refused.
+        """
+        # Importing the tasks applies compat and registers every part of the plugin.
+        from fairseq import checkpoint_utils
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+        import bertkd_fairseq.tasks  # noqa: F401
+
+        with _mistakes_as_ours():
+            state = checkpoint_utils.load_checkpoint_to_cpu(path)
+            if state.get("args") is not None:  # as checkpoints had it before 2021
+                state["cfg"], state["args"] = convert_namespace_to_omegaconf(state["args"]), None
+        return cls(path, state)
+
+    @property
+    def task(self) -> Any:
+        """The settings of its task; None if the file has none."""
+        return (self.state.get("cfg") or {}).get("task")
+
+    @property
+    def arch(self) -> str:
+        """The architecture, as fairseq-train has it."""
+        model = self.state["cfg"]["model"]
+        return str(getattr(model, "arch", None) or model._name)
+
+    def build(self, data_bin: str, **overrides: Any) -> tuple[Any, Any]:
+        """Return the model and its task, set up on ``data_bin`` and with ``overrides`` of its settings.
+
+        :raises BertKDError: if they can't be made.
+        """
+        from fairseq import checkpoint_utils
+        from fairseq.dataclass.utils import overwrite_args_by_name
+
+        with _mistakes_as_ours():
+            if self.state.get("cfg") is not None:
+                overwrite_args_by_name(self.state["cfg"], {"data": data_bin, **overrides})
+            load = checkpoint_utils.load_model_ensemble_and_task
+            models, _, task = load([self.path], state=self.state)
+        return models[0], task
+
+
+@contextmanager
+def _mistakes_as_ours() -> Iterator[None]:
     try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [path], arg_overrides={"data": data_bin, **overrides}
-        )
+        yield
     except Exception as error:
         found = as_user_error(error)
         if found is None:
             raise
         raise found from error
-    return models[0], task

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 
+from bertkd_fairseq.compat import load_safely
 from bertkd_fairseq.text.data_bin import read_binarized
 from bertkd_fairseq.text.lines import read_lines, write_lines
 
@@ -104,6 +105,20 @@ def _write_binarized(prefix: Path, sentences: list[np.ndarray]) -> None:
     for sentence in sentences:
         builder.add_item(torch.from_numpy(sentence.astype(np.int64)))
     builder.finalize(f"{prefix}.idx")
+
+
+def save_other_students(folder: Path) -> None:
+    """Write what student.pt would be with another task or other languages, trained on the folder ``before``."""
+    others = {
+        "lm": {"_name": "language_modeling"},
+        "straight": {"source_lang": "src", "target_lang": "tgt"},
+        "turned": {"source_lang": "tgt", "target_lang": "src"},
+        "foreign": {"source_lang": "fr", "target_lang": "tgt"},
+    }
+    for name, settings in others.items():
+        state = load_safely(folder / "student.pt")
+        state["cfg"]["task"] |= {"data": str(folder / "before"), **settings}
+        torch.save(state, folder / f"{name}.pt")
 
 
 def write_output_of_another_split(folder: Path) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from bertkd_fairseq.dump.job import load_teacher
 from bertkd_fairseq.dump.rows import top_rows
+from bertkd_fairseq.tasks.checkpoint import load_checkpoint
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import run_command
 from tests.families import FAMILIES, hugging_face_logits, make_model, stock_model
@@ -61,7 +61,7 @@ def test_trains_dumps_and_says_what_transformers_says(
     dump = ("--path", checkpoint, "--destdir", topk, "--topk", 4, "--gen-subset", "valid")
     run_command([*DUMP, data_bin, *dump])
 
-    teacher, task = load_teacher(str(checkpoint), str(data_bin))
+    teacher, task = load_checkpoint(str(checkpoint), str(data_bin))
     teacher.eval()
     stock = stock_model(teacher)
     pairs, store = task.load_pairs(str(data_bin), "valid"), TopKStore.open(topk)
@@ -127,7 +127,7 @@ def test_rates_and_frozen_embeddings(tmp_path: Path, data_bin: Path, tiny_bert: 
     shutil.copy(tmp_path / "checkpoint_last.pt", tmp_path / "first.pt")
     run_command(train_command(data_bin, *options, *rates, "--max-update", 3))
     before, after = (
-        load_teacher(str(tmp_path / name), str(data_bin))[0].state_dict()
+        load_checkpoint(str(tmp_path / name), str(data_bin))[0].state_dict()
         for name in ("first.pt", "checkpoint_last.pt")
     )
     moved = {

@@ -15,8 +15,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from bertkd_fairseq.dump.job import load_teacher
 from bertkd_fairseq.dump.rows import top_rows
+from bertkd_fairseq.tasks.checkpoint import load_checkpoint
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import USER_DIR, fairseq_command, run_command
 from tests.families import FAMILIES, ROBERTA_IDS, hugging_face_logits, make_model, stock_model
@@ -182,7 +182,7 @@ def test_every_stage(name: str, tmp_path: Path, miniature_corpus: Path, tiny_ber
 
 def check_rows(kind: Foreign, checkpoint: Path, data_bin: Path, store: TopKStore) -> None:
     """Compare rows with transformers' own pass over input that is put together by hand."""
-    teacher, task = load_teacher(str(checkpoint), str(data_bin))
+    teacher, task = load_checkpoint(str(checkpoint), str(data_bin))
     teacher.eval()
     stock, family = stock_model(teacher), FAMILIES[kind.family]
     num_target = len(task.target_dictionary)

@@ -179,9 +179,9 @@ def test_rows_are_what_the_teacher_says_of_each_token(
     data_bin: Path, teacher: Path, topk: Path
 ) -> None:
     """Some sentences asked again by hand: one pair at a time, straight from the definition."""
-    from bertkd_fairseq.dump.job import load_teacher
+    from bertkd_fairseq.tasks.checkpoint import load_checkpoint
 
-    model, task = load_teacher(str(teacher), str(data_bin))
+    model, task = load_checkpoint(str(teacher), str(data_bin))
     model.eval()
     pairs = task.load_pairs(str(data_bin), "train")
     store = TopKStore.open(topk)

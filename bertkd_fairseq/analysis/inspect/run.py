@@ -18,6 +18,7 @@ from bertkd_fairseq.analysis.inspect.statistics import (
     TopKStatistics,
 )
 from bertkd_fairseq.analysis.inspect.students import Student
+from bertkd_fairseq.analysis.inspect.teachers import TeacherSummary, teacher_summaries
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.settings import named
 from bertkd_fairseq.text.data_bin import DataBin
@@ -59,8 +60,8 @@ class Inspection:
     """What was found in a store with K entries a token.
 
     ``verified``: every byte was compared with its checksum. ``sentence``: its target tokens, if one sentence was asked
-    for. If not, ``statistics``: the store against the target tokens, where a data-bin was given; and ``students`` by
-    name.
+    for. If not, ``statistics``: the store against the target tokens, where a data-bin was given; ``students`` by
+    name; and ``teachers``, of a mixture alone.
     """
 
     store: StoreSummary
@@ -69,12 +70,13 @@ class Inspection:
     sentence: list[TokenEntries] | None = None
     statistics: TopKStatistics | DrawStatistics | None = None
     students: dict[str, StudentRuns] = field(default_factory=dict)
+    teachers: list[TeacherSummary] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
         """Return what is reported as JSON of the whole store (docs/reports.md)."""
         content = asdict(self)
         summary = {**content.pop("store"), **content}
-        return {key: value for key, value in summary.items() if value not in (None, {})}
+        return {key: value for key, value in summary.items() if value not in (None, {}, [])}
 
 
 def inspect_store(config: InspectConfig) -> Inspection:
@@ -105,7 +107,9 @@ def inspect_store(config: InspectConfig) -> Inspection:
         found = replace(found, statistics=summary)
         if config.plot:
             plot_statistics(statistics, config.plot, store.meta["signature"])
-    return replace(found, students=agreements(store, pairs, students))
+    return replace(
+        found, teachers=teacher_summaries(store.meta), students=agreements(store, pairs, students)
+    )
 
 
 def _top_k_problems(config: InspectConfig, store: TopKStore) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bertkd_fairseq.analysis.inspect import teachers
 from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, agreement_rows
 from bertkd_fairseq.analysis.inspect.calibration import Reliability
 from bertkd_fairseq.analysis.inspect.run import Inspection, TokenEntries
@@ -47,6 +48,8 @@ def _sections(found: Inspection) -> Iterator[list[str]]:
         yield from _of_top_k(found.statistics, found.k)
     elif found.statistics is not None:
         yield from _of_draws(found.statistics)
+    if found.teachers:
+        yield ["Teachers", *aligned([teachers.COLUMNS, *teachers.teacher_rows(found.teachers)])]
     for name, student in found.students.items():
         yield [f"Student {name}", *aligned([COLUMNS, *agreement_rows(student.runs, found.k)])]
 

@@ -93,7 +93,7 @@ def test_a_source_dictionary_of_its_own(tmp_path: Path) -> None:
     task = Task(family)
     more = np.append(vocabulary.embedding_index, [7, 9])
     wider = TeacherVocabulary(**{**vars(vocabulary), "embedding_index": more})
-    task.teacher_vocabulary = lambda: wider  # type: ignore[method-assign]
+    task.teacher_vocabulary = lambda *_: wider  # type: ignore[method-assign]
     teacher = TeacherArchitecture.build_model(
         BertCMLMTeacherConfig(bert_model=str(tmp_path)), task
     ).eval()

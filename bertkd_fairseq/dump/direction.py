@@ -1,0 +1,61 @@
+"""From and to which languages a dump is: as asked for, as the teachers were trained, as the data-bin is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bertkd_fairseq.dump.config import DumpConfig
+from bertkd_fairseq.errors import DataError, must_be, raise_all
+from bertkd_fairseq.settings import named
+from bertkd_fairseq.text.data_bin import binarized_splits, check_split
+
+Langs = tuple[str, str]
+MaybeLangs = tuple[str | None, str | None]
+"""fairseq keeps in a checkpoint what the command line said, which may be nothing."""
+
+_OPTIONS = (named(DumpConfig, "source_lang"), named(DumpConfig, "target_lang"))
+
+
+def find_direction(
+    asked: MaybeLangs, trained: Mapping[str, MaybeLangs], data_bin: str, split: str
+) -> Langs:
+    """Return the languages from and to which the teachers translate, ``trained`` by path.
+
+    :raises BertKDError: if teachers differ, or the split isn't in the data-bin in this direction.
+    """
+    from bertkd_fairseq.tasks.checked import data_problems
+
+    raise_all(data_problems(data_bin))
+    there = _directions(data_bin, split)
+    known = [asked, *trained.values(), *(there if len(there) == 1 else ())]
+    source, target = (next(filter(None, side), None) for side in zip(*known, strict=True))
+    if source is None or target is None:
+        seen = ", ".join("-".join(pair) for pair in there) or "none"
+        hint = f"Name the languages with {' and '.join(_OPTIONS)}."
+        raise DataError(must_be(f"languages of {split} in {data_bin}", "one pair", seen, hint))
+    raise_all(direction_problems((source, target), trained))
+    check_split(data_bin, split, (source, target))
+    if (source, target) not in there and None in asked:
+        options = f"{_OPTIONS[0]} {source} {_OPTIONS[1]} {target}"
+        hint = f"Use a data-bin of that direction; if this one is to be read so, say {options}."
+        wanted, seen = f"from {source} to {target} like the teachers", f"from {target} to {source}"
+        raise DataError(must_be(f"{split} of {data_bin}", wanted, seen, hint))
+    return source, target
+
+
+def direction_problems(langs: MaybeLangs, trained: Mapping[str, MaybeLangs]) -> list[str]:
+    """Return a message for each teacher that is known to translate otherwise."""
+    problems = []
+    for path, direction in trained.items():
+        if any(a and b and a != b for a, b in zip(langs, direction, strict=True)):
+            wanted = f"teachers from {langs[0]} to {langs[1]}"
+            seen = f"one from {direction[0]} to {direction[1]}, {path},"
+            problems.append(must_be(named(DumpConfig, "path"), wanted, seen))
+    return problems
+
+
+def _directions(data_bin: str, split: str) -> list[Langs]:
+    """Return the languages of the split, as the names of the data-bin's files have them."""
+    found = (name.rpartition(".") for name in binarized_splits(data_bin))
+    pairs = (pair.split("-") for name, _, pair in found if name == split)
+    return [(source, target) for source, target in pairs]

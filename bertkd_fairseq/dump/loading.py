@@ -1,0 +1,190 @@
+"""From paths to teachers: what kind each is, which way it translates, whether its dictionary fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertkd_fairseq.dump.cmlm import CMLMTeacher
+from bertkd_fairseq.dump.config import DumpConfig, RowSettings
+from bertkd_fairseq.dump.direction import Langs, direction_problems, find_direction
+from bertkd_fairseq.dump.encoder_decoder import MULTILINGUAL, EncoderDecoderTeacher, read_config
+from bertkd_fairseq.dump.teachers import SIDES, Teacher
+from bertkd_fairseq.dump.translation import TranslationTeacher
+from bertkd_fairseq.errors import BertKDError, ConfigurationError, must_be, raise_all
+from bertkd_fairseq.settings import named
+
+if TYPE_CHECKING:
+    from bertkd_fairseq.tasks.checkpoint import Checkpoint
+
+_PATH = named(DumpConfig, "path")
+_HF_LANGUAGES = (named(DumpConfig, "hf_source_lang"), named(DumpConfig, "hf_target_lang"))
+
+
+def load_teachers(path: str, data_bin: str, settings: RowSettings) -> LoadedTeachers:
+    """Return the teachers in the colon-separated ``path``, for ``data_bin``, in the order given.
+
+    :raises BertKDError: with what is wrong with each: missing or refused, of another kind, direction or dictionary.
+    """
+    paths = path.split(os.pathsep)
+    raise_all(
+        f"there is no checkpoint at {path}. Train a teacher with --task bert_cmlm first."
+        for path in paths
+        if not os.path.exists(path)
+    )
+    return LoadedTeachers(paths, data_bin, settings)
+
+
+@dataclass
+class LoadedTeachers:
+    """Teachers, the languages ``langs`` that they translate from and to, and the data-bin's dictionaries of these.
+
+    The dictionaries are None for a C-MLM teacher alone, whose task has them.
+    """
+
+    paths: Sequence[str]
+    data_bin: str
+    settings: RowSettings
+    teachers: list[Teacher] = field(init=False)
+    langs: Langs = field(init=False)
+    dictionaries: tuple[Any, Any] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        settings, opened = self.settings, _each(self.paths, _open)
+        checkpoints = [checkpoint for checkpoint in opened.values() if checkpoint is not None]
+        trained = {
+            checkpoint.path: (checkpoint.task.source_lang, checkpoint.task.target_lang)
+            for checkpoint in checkpoints
+        }
+        asked = (settings.source_lang, settings.target_lang)
+        if len(self.paths) == 1 and [kind_of(each) for each in checkpoints] == ["cmlm"]:
+            raise_all(direction_problems(asked, trained))
+            teacher = CMLMTeacher(checkpoints[0], self.data_bin, settings.num_masks, asked)
+            self.langs = (teacher.task.cfg.source_lang, teacher.task.cfg.target_lang)
+            self.teachers = [teacher]
+            raise_all(self._needless_languages())
+            return
+        self.langs = find_direction(asked, trained, self.data_bin, settings.gen_subset)
+        self.dictionaries = self._load_dictionaries()
+        raise_all(p for checkpoint in checkpoints for p in self._dictionary_problems(checkpoint))
+        built = _each(self.paths, lambda path: self._build(path, opened[path]))
+        self.teachers = [built[path] for path in self.paths]
+        raise_all(self._needless_languages())
+
+    def _needless_languages(self) -> list[str]:
+        """Return what is said of languages that no teacher asks for."""
+        if any(getattr(teacher, "family", None) in MULTILINGUAL for teacher in self.teachers):
+            return []
+        given = (self.settings.hf_source_lang, self.settings.hf_target_lang)
+        return [
+            f"{name} has no meaning without a multilingual teacher of Hugging Face. Leave it out."
+            for name, language in zip(_HF_LANGUAGES, given, strict=True)
+            if language
+        ]
+
+    def _build(self, path: str, opened: Checkpoint | None) -> Teacher:
+        if opened is None:
+            assert self.dictionaries is not None
+            languages = (self.settings.hf_source_lang, self.settings.hf_target_lang)
+            names = (_PATH, *_HF_LANGUAGES)
+            return EncoderDecoderTeacher(path, self.dictionaries, languages, names)
+        if kind_of(opened) == "cmlm":
+            return CMLMTeacher(opened, self.data_bin, self.settings.num_masks, self.langs)
+        return TranslationTeacher(opened, self.data_bin, self.langs, _PATH)
+
+    def _load_dictionaries(self) -> tuple[Any, Any]:
+        from bertkd_fairseq.tasks.translation_bert_kd import TranslationBertKDTask
+
+        files = (os.path.join(self.data_bin, f"dict.{lang}.txt") for lang in self.langs)
+        source, target = map(TranslationBertKDTask.load_dictionary, files)
+        return source, target
+
+    def _dictionary_problems(self, checkpoint: Checkpoint) -> list[str]:
+        """Return how the data-bin's dictionaries differ from what a checkpoint tells of its own.
+
+        That is their sizes and, where its data-bin is still there, their symbols. A C-MLM teacher knows its dictionary.
+        """
+        assert self.dictionaries is not None
+        problems = []
+        for side, lang, part, ours in zip(
+            SIDES, self.langs, ("encoder", "decoder"), self.dictionaries, strict=True
+        ):
+            name = f"{side} dictionary of {self.data_bin}"
+            rows = checkpoint.state["model"].get(f"{part}.embed_tokens.weight")
+            if rows is not None and len(rows) != len(ours):
+                wanted = f"the one of {len(rows)} symbols that {checkpoint.path} was trained with"
+                problems.append(must_be(name, wanted, f"one of {len(ours)} symbols"))
+            elif differ := _first_difference(checkpoint, lang, ours.symbols):
+                number, theirs = differ
+                wanted = (
+                    f"the one that {checkpoint.path} was trained with (symbol {number}: {theirs!r})"
+                )
+                problems.append(must_be(name, wanted, f"another ({ours.symbols[number]!r})"))
+        return problems
+
+
+def kind_of(checkpoint: Checkpoint) -> str:
+    """Return ``cmlm`` or ``translation``.
+
+    :raises ConfigurationError: if the checkpoint is neither's.
+    """
+    from fairseq.tasks import TASK_REGISTRY
+    from fairseq.tasks.translation import TranslationTask
+
+    from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
+
+    name = str(getattr(checkpoint.task, "_name", None) or "no task")
+    kind = TASK_REGISTRY.get(name, object)
+    if issubclass(kind, BertCMLMTask):
+        return "cmlm"
+    # Its subclasses in fairseq put other tokens around a sentence, which the data-bin's rows don't have.
+    if issubclass(kind, TranslationTask) and name.startswith("translation") and "from" not in name:
+        return "translation"
+    wanted = "checkpoints of --task bert_cmlm or translation"
+    seen = f"one of {name}, {checkpoint.path},"
+    raise ConfigurationError(must_be(_PATH, wanted, seen))
+
+
+def _open(path: str) -> Checkpoint | None:
+    """Return what is in a checkpoint of a known task; None for the folder of an encoder-decoder."""
+    if os.path.isdir(path):
+        read_config(path, _PATH)
+        return None
+    # Importing the tasks prepares the process for fairseq, which importing this module must not.
+    from bertkd_fairseq.tasks.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint.read(path)
+    kind_of(checkpoint)
+    return checkpoint
+
+
+def _each(paths: Sequence[str], do: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what ``do`` makes of each path; the mistakes of all of them at once."""
+    done, mistakes = {}, []
+    for path in dict.fromkeys(paths):
+        try:
+            done[path] = do(path)
+        except BertKDError as error:
+            mistakes.append(error)
+    if len(mistakes) == 1:
+        raise mistakes[0]
+    raise_all(map(str, mistakes))
+    return done
+
+
+def _first_difference(
+    checkpoint: Checkpoint, lang: str, symbols: Sequence[str]
+) -> tuple[int, str] | None:
+    """Return the first symbol that was another where the checkpoint was trained, if that folder is still there."""
+    folder = Path((getattr(checkpoint.task, "data", None) or "").split(os.pathsep)[0])
+    file = folder / f"dict.{lang}.txt"
+    if not folder.is_absolute() or not file.is_file():  # a relative one may be any folder
+        return None
+    from fairseq.data import Dictionary
+
+    theirs = Dictionary.load(str(file)).symbols
+    pairs = zip(theirs, symbols, strict=False)
+    return next(((i, a) for i, (a, b) in enumerate(pairs) if a != b), None)

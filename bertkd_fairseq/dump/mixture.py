@@ -1,0 +1,79 @@
+"""Several teachers as one: the weighted mean of their probabilities, as ``fairseq-generate`` averages an ensemble."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertkd_fairseq.dump.rows import BlockDump
+from bertkd_fairseq.dump.scores import Score, TeacherScore
+from bertkd_fairseq.dump.teachers import Pair, Teacher
+from bertkd_fairseq.topk_store.rows import TopKRows
+
+
+@dataclass(kw_only=True)
+class MixtureDump(BlockDump[Pair]):
+    """Asks ``teachers`` about the same whole pairs and stores the mean of their probabilities by ``weights``.
+
+    A batch holds at most ``max_tokens`` positions of the longer side, padding included, hence of (rows, V)
+    probabilities as many rows. A pair that is too long for one of the teachers has none.
+    """
+
+    teachers: Sequence[Teacher]
+    weights: Sequence[float]
+    eos: int
+
+    def no_scores(self) -> list[TeacherScore]:
+        """Return no counts yet for each teacher, and for their mixture after them."""
+        several = len(self.teachers) > 1
+        return [TeacherScore()] * (len(self.teachers) + 1) if several else []
+
+    def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[Pair]:
+        source = self.source_of(sentence)
+        sizes = (np.array([len(source)]), np.array([len(target)]))
+        limits = (t.too_long(*sizes, cut_sources=self.cut_sources) for t in self.teachers)
+        if not any(limit.no_room[0] for limit in limits):
+            rows = np.arange(first_row, first_row + len(target))
+            yield Pair(source, target, rows, self.draws(sentence, len(target)))
+
+    def ask_and_score(self, batch: Sequence[Pair]) -> tuple[TopKRows, list[TeacherScore]]:
+        """Return the mixture's predictions, pair after pair, and the scores of each teacher and of the mixture."""
+        mixed, scores = self.log_probs(batch)
+        return self.rows_of(mixed, batch), scores
+
+    @torch.inference_mode()
+    def log_probs(self, batch: Sequence[Pair]) -> tuple[Tensor, list[TeacherScore]]:
+        """Return the mixture's log-probabilities, (rows, V) float32, and where several are asked their scores."""
+        several = len(self.teachers) > 1
+        gold = torch.from_numpy(np.concatenate([pair.target for pair in batch])).to(self.device)
+        mixed, scores = gold.new_full((), -torch.inf, dtype=torch.float32), []
+        for teacher, weight in zip(self.teachers, self.weights, strict=True):
+            log_probs = teacher.log_probs(batch)  # (rows, V)
+            if several:
+                scores.append(score(log_probs, gold, self.eos))
+            mixed = torch.logaddexp(mixed, log_probs + math.log(weight))
+        return mixed, [*scores, score(mixed, gold, self.eos)] if several else []
+
+
+def score(log_probs: Tensor, gold: Tensor, eos: int) -> TeacherScore:
+    """Return what log-probabilities (rows, V) are worth for the target tokens ``gold`` (rows,)."""
+    right = log_probs.argmax(1).eq(gold)
+    logprob = log_probs.gather(1, gold[:, None]).squeeze(1).double()
+
+    def over(where: Tensor) -> Score:
+        chosen = logprob[where]
+        possible = chosen[chosen > -torch.inf]
+        return Score(
+            tokens=len(chosen),
+            right=int(right[where].sum()),
+            impossible=len(chosen) - len(possible),
+            logprob=float(possible.sum()),
+        )
+
+    is_eos = gold.eq(eos)
+    return TeacherScore(over(~is_eos), over(is_eos))
