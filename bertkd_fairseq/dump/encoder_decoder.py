@@ -17,12 +17,12 @@ from bertkd_fairseq.dump.teachers import SIDES, Pair, SideLimits, TooLongFor, au
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.files import hash_files
 from bertkd_fairseq.hub import loading_problem
+from bertkd_fairseq.vocabulary import MOST_UNMATCHED, is_padding
 
 CONFIG_FILE = "config.json"
 MULTILINGUAL = ("m2m_100", "mbart")
 FAMILIES = ("marian", *MULTILINGUAL)
 """Models by ``model_type``; NLLB is a ``m2m_100``."""
-MOST_UNMATCHED = 1 / 3
 NONE = -1
 _FILES = "config.json, weights and tokenizer"
 
@@ -99,7 +99,7 @@ class EncoderDecoderTeacher:
             words = [
                 number
                 for number in range(dictionary.nspecial, len(dictionary))
-                if not dictionary.symbols[number].startswith("madeupword")
+                if not is_padding(dictionary.symbols[number])
             ]
             unmatched = [dictionary.symbols[n] for n in words if framed.ids[n] == NONE]
             if len(unmatched) > MOST_UNMATCHED * len(words):

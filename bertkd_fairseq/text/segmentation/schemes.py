@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.text.segmentation.wordpiece import split_mark
-from bertkd_fairseq.vocabulary import PADDING_SYMBOL_PREFIX, SPECIAL_PIECES
+from bertkd_fairseq.vocabulary import SPECIAL_PIECES, is_padding
 
 WORDPIECE, BPE, SENTENCEPIECE, GPT2, BYTE_BPE, WORDS = SCHEMES = (
     "wordpiece",
@@ -61,11 +61,7 @@ class Scheme:
 
 def text_symbols(symbols: Iterable[str]) -> list[str]:
     """Return those of a dictionary's symbols that stand for text: no specials, no padding."""
-    return [
-        symbol
-        for symbol in symbols
-        if symbol not in SPECIAL_PIECES and not symbol.startswith(PADDING_SYMBOL_PREFIX)
-    ]
+    return [symbol for symbol in symbols if symbol not in SPECIAL_PIECES and not is_padding(symbol)]
 
 
 def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
