@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bertkd_fairseq.dump.teachers import SIDES, Pair, SideLimits, TooLongFor, autocast
+from bertkd_fairseq.dump.teachers import SIDES, LimitedBySide, Pair, SideLimits, autocast
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be, raise_all
 from bertkd_fairseq.files import hash_files
 from bertkd_fairseq.hub import loading_problem
@@ -50,7 +50,7 @@ class Framed:
         return [*self.prefix, *np.where(ids == NONE, self.unk, ids).tolist(), *self.suffix]
 
 
-class EncoderDecoderTeacher:
+class EncoderDecoderTeacher(LimitedBySide):
     """Marian, M2M-100, NLLB or mBART in a folder; its probabilities are renormalised over the dictionary's symbols."""
 
     def __init__(
@@ -122,20 +122,9 @@ class EncoderDecoderTeacher:
         }
 
     @property
-    def positions(self) -> str:
-        """As :attr:`Teacher.positions`."""
-        return str(self.limits)
-
-    @property
     def can_predict(self) -> np.ndarray:
         """As :attr:`Teacher.can_predict`: the symbols that are pieces."""
         return self.target.ids != NONE
-
-    def too_long(
-        self, source_sizes: np.ndarray, target_sizes: np.ndarray, *, cut_sources: bool
-    ) -> TooLongFor:
-        """As :meth:`Teacher.too_long`."""
-        return self.limits.too_long(source_sizes, target_sizes, cut_sources=cut_sources)
 
     def prepare(self, device: torch.device, precision: str, max_tokens: int) -> None:
         """As :meth:`Teacher.prepare`."""

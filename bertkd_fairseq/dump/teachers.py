@@ -88,6 +88,23 @@ class SideLimits:
         return np.concatenate([source[: self.source - 1], source[-1:]])
 
 
+class LimitedBySide:
+    """What a left-to-right teacher says of its longest input."""
+
+    limits: SideLimits
+
+    @property
+    def positions(self) -> str:
+        """As :attr:`Teacher.positions`."""
+        return str(self.limits)
+
+    def too_long(
+        self, source_sizes: np.ndarray, target_sizes: np.ndarray, *, cut_sources: bool
+    ) -> TooLongFor:
+        """As :meth:`Teacher.too_long`."""
+        return self.limits.too_long(source_sizes, target_sizes, cut_sources=cut_sources)
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """Return what a model's body runs under."""
     if precision == "fp32":

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bertkd_fairseq.dump.teachers import SIDES, Pair, SideLimits, TooLongFor, autocast, in_float32
+from bertkd_fairseq.dump.teachers import (
+    SIDES,
+    LimitedBySide,
+    Pair,
+    SideLimits,
+    autocast,
+    in_float32,
+)
 from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.files import hash_file
 
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
     from bertkd_fairseq.tasks.checkpoint import Checkpoint
 
 
-class TranslationTeacher:
+class TranslationTeacher(LimitedBySide):
     """Any left-to-right encoder-decoder of a translation task; scores as ``fairseq-generate --score-reference``."""
 
     def __init__(
@@ -52,20 +59,9 @@ class TranslationTeacher:
         return {"kind": "translation", "sha256": hash_file(self.path), "arch": self.arch, **limits}
 
     @property
-    def positions(self) -> str:
-        """As :attr:`Teacher.positions`."""
-        return str(self.limits)
-
-    @property
     def can_predict(self) -> np.ndarray:
         """As :attr:`Teacher.can_predict`: all symbols, as in fairseq."""
         return np.ones(len(self.task.target_dictionary), dtype=bool)
-
-    def too_long(
-        self, source_sizes: np.ndarray, target_sizes: np.ndarray, *, cut_sources: bool
-    ) -> TooLongFor:
-        """As :meth:`Teacher.too_long`."""
-        return self.limits.too_long(source_sizes, target_sizes, cut_sources=cut_sources)
 
     def prepare(self, device: torch.device, precision: str, max_tokens: int) -> None:
         """As :meth:`Teacher.prepare`."""
