@@ -93,7 +93,7 @@ done
 
 DATA_BIN=$WORK/data-bin
 TRAIN_DATA=$DATA_BIN
-TOPK=$WORK/topk
+TOPK=${TOPK:-$WORK/topk} # another teacher's store, for student.sh
 if ((SHARDS > 1)); then
     TRAIN_DATA=$WORK/shards/0 TOPK=$WORK/topk.0
     for ((shard = 1; shard < SHARDS; shard++)); do

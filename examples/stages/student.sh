@@ -4,7 +4,7 @@
 #   KD_ALPHA=0.5 KD_TEMPERATURE=1 SEED=2 UPDATES=2000 ./student.sh     # KD_ALPHA=0: a plain one
 #
 # Goes on from a dump in WORK (01 to 03). The same command with more UPDATES continues; checkpoint_best.pt is the best
-# of all so far. A plain one has this package's criterion as well: its loss is then fairseq's, computed in less time.
+# of all so far. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this package's criterion as well: its loss is then fairseq's, computed in less time.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 : "${UPDATES:?must be the number of updates to train to}"
@@ -16,6 +16,7 @@ if [[ $KD_ALPHA == 0 ]]; then
 else
     student_options "$KD_MAX_TOKENS" "$KD_UPDATE_FREQ"
     name=alpha$KD_ALPHA.T$KD_TEMPERATURE.seed$SEED
+    [[ $TOPK == "$WORK/topk" || $SHARDS -gt 1 ]] || name=${TOPK##*/}.$name
     options=(--kd-alpha "$KD_ALPHA" --kd-temperature "$KD_TEMPERATURE" --teacher-topk "$TOPK"
         --lr "$KD_LR" --warmup-updates "$KD_WARMUP" "${KD_START[@]}")
 fi
