@@ -4,7 +4,8 @@
 #   KD_ALPHA=0.5 KD_TEMPERATURE=1 SEED=2 UPDATES=2000 ./student.sh     # KD_ALPHA=0: a plain one
 #
 # Goes on from a dump in WORK (01 to 03). The same command with more UPDATES continues; checkpoint_best.pt is the best
-# of all so far. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this package's criterion as well: its loss is then fairseq's, computed in less time.
+# of all so far. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this
+# package's criterion as well: its loss is then fairseq's, computed in less time.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 : "${UPDATES:?must be the number of updates to train to}"
