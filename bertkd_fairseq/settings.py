@@ -108,9 +108,10 @@ def named(config: Any, field: str) -> str:
 
 
 def in_options(message: str, config: type) -> str:
-    """Return ``message`` with every ``Config.field`` as the ``--option`` of the command line."""
+    """Return ``message`` with every ``Config.field``, also of a base of ``config``, as the ``--option``."""
     options = {field.name: _names(field)[0] for field in _fields(config)}
-    pattern = rf"\b{config.__name__}\.(\w+)"
+    kinds = "|".join(kind.__name__ for kind in config.__mro__ if dataclasses.is_dataclass(kind))
+    pattern = rf"\b(?:{kinds})\.(\w+)"
     return re.sub(pattern, lambda found: options.get(found[1], found[0]), message)
 
 

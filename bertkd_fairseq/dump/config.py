@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from bertkd_fairseq.errors import must_be
 from bertkd_fairseq.masking import NUM_MASKS
@@ -26,7 +27,10 @@ TRUNCATE, NO_TEACHER, ERROR = ON_TOO_LONG = ("truncate-source", "no-teacher", "e
 
 @dataclass(frozen=True)
 class RowSettings:
-    """What determines the rows of a store: ``topk`` entries a token, drawn at random if ``seed`` is given."""
+    """What determines the rows of a store: ``topk`` entries a token, drawn at random if ``seed`` is given.
+
+    Where teachers are asked for no store, ``topk`` is 0.
+    """
 
     gen_subset: str
     topk: int
@@ -44,10 +48,9 @@ class RowSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DumpConfig:
-    """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
+class TeacherConfig:
+    """The settings of whatever asks teachers: which they are, and how they are asked."""
 
-    data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
     path: str = setting(
         "the teacher: a checkpoint of fairseq-train --task bert_cmlm or of a translation task, or a folder with a "
         "translation model of Hugging Face. Several, separated by colons, teach the mean of their probabilities",
@@ -56,6 +59,94 @@ class DumpConfig:
     weights: str | None = setting(
         "weight of each teacher, summing to 1; equal if not given", default=None, metavar="W,W,..."
     )
+    source_lang: str | None = setting(
+        "source language, if neither teachers nor data-bin tell it, or the data-bin was made for the other direction",
+        default=None,
+        metavar="LANG",
+    )
+    target_lang: str | None = setting("target language, likewise", default=None, metavar="LANG")
+    hf_source_lang: str | None = setting(
+        "source language as a multilingual model of Hugging Face calls it, such as deu_Latn",
+        default=None,
+        metavar="LANG",
+    )
+    hf_target_lang: str | None = setting(
+        "target language as a multilingual model of Hugging Face calls it, such as eng_Latn",
+        default=None,
+        metavar="LANG",
+    )
+    num_masks: int = setting(
+        "number of masked copies of each pair; with 7, each copy masks every 7th target token",
+        default=NUM_MASKS,
+        at_least=1,
+        metavar="N",
+    )
+    max_tokens: int | None = setting(
+        f"positions in a batch, padding included; {MAX_TOKENS_ON_CPU} on a CPU, where that fits the caches, and "
+        f"{MAX_TOKENS} elsewhere if not given",
+        default=None,
+        at_least=1,
+        metavar="N",
+    )
+    precision: str = setting(
+        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
+        "it faster than fp32; on a GPU, bf16 or else fp16. What continues keeps its precision",
+        default=AUTO,
+        choices=CHOICES,
+    )
+    device: str | None = setting(
+        "torch device, such as cpu or cuda:0; cuda if there is one and cpu otherwise, if not given",
+        default=None,
+    )
+    #: The GPU that a plain ``cuda`` means; the command line takes it from torchrun.
+    local_rank: int = 0
+
+    def weight_problems(self) -> list[str]:
+        """Return what is wrong with the weights of the teachers."""
+        if self.weights is None:
+            return []
+        count, name = len(self.path.split(os.pathsep)), named(self, "weights")
+        numbers = self._weights()
+        if len(numbers) != count:
+            teachers = "one number" if count == 1 else f"{count} numbers, as many as teachers,"
+            return [must_be(name, f"{teachers} separated by commas", self.weights)]
+        # Written so that a NaN is refused.
+        if not all(number > 0 for number in numbers):
+            return [must_be(name, "above 0 each", self.weights)]
+        if not abs(sum(numbers) - 1) <= WEIGHTS_MAY_MISS:
+            return [must_be(name, "numbers that sum to 1", f"{self.weights} ({sum(numbers):g})")]
+        return []
+
+    def _weights(self) -> list[float]:
+        """Return the numbers as they were given; fewer where one can't be read."""
+        try:
+            return [float(word) for word in (self.weights or "").split(",") if self.weights]
+        except ValueError:
+            return []
+
+    def asking(self, gen_subset: str, precision: str, device_type: str, **more: Any) -> RowSettings:
+        """Return what determines the teachers' answers on this kind of device (measured in docs/dump.md)."""
+        on_cpu = device_type == "cpu"
+        weights = self._weights()
+        return RowSettings(
+            gen_subset=gen_subset,
+            num_masks=self.num_masks,
+            precision=precision,
+            max_tokens=self.max_tokens or (MAX_TOKENS_ON_CPU if on_cpu else MAX_TOKENS),
+            weights=tuple(weight / math.fsum(weights) for weight in weights),
+            source_lang=self.source_lang,
+            target_lang=self.target_lang,
+            hf_source_lang=self.hf_source_lang,
+            hf_target_lang=self.hf_target_lang,
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpConfig(TeacherConfig):
+    """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
+
+    data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
     destdir: str = setting("teacher store to make", metavar="DIR", old_option="--dest")
     topk: int | None = setting(
         f"number of entries to keep for each token; {TOPK_ENTRIES} if not given (paper)",
@@ -84,56 +175,17 @@ class DumpConfig:
     gen_subset: str = setting(
         "split to dump", default="train", metavar="SPLIT", old_option="--split"
     )
-    source_lang: str | None = setting(
-        "source language, if neither teachers nor data-bin tell it, or the data-bin was made for the other direction",
-        default=None,
-        metavar="LANG",
-    )
-    target_lang: str | None = setting("target language, likewise", default=None, metavar="LANG")
-    hf_source_lang: str | None = setting(
-        "source language as a multilingual model of Hugging Face calls it, such as deu_Latn",
-        default=None,
-        metavar="LANG",
-    )
-    hf_target_lang: str | None = setting(
-        "target language as a multilingual model of Hugging Face calls it, such as eng_Latn",
-        default=None,
-        metavar="LANG",
-    )
-    num_masks: int = setting(
-        "number of masked copies of each pair; with 7, each copy masks every 7th target token",
-        default=NUM_MASKS,
-        at_least=1,
-        metavar="N",
-    )
     on_too_long: str = setting(
         "what to do with a pair that is longer than the teacher's positions: truncate-source cuts the end of its "
         "source, no-teacher stores no entries for it, error stops",
         default=TRUNCATE,
         choices=ON_TOO_LONG,
     )
-    max_tokens: int | None = setting(
-        f"positions in a batch, padding included; {MAX_TOKENS_ON_CPU} on a CPU, where that fits the caches, and "
-        f"{MAX_TOKENS} elsewhere if not given",
-        default=None,
-        at_least=1,
-        metavar="N",
-    )
     block_size: int = setting(
         "sentences in a block, the unit of work: a batch never holds sentences of two blocks",
         default=2048,
         at_least=1,
         metavar="N",
-    )
-    precision: str = setting(
-        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
-        "it faster than fp32; on a GPU, bf16 or else fp16. A dump that continues keeps its precision",
-        default=AUTO,
-        choices=CHOICES,
-    )
-    device: str | None = setting(
-        "torch device, such as cpu or cuda:0; cuda if there is one and cpu otherwise, if not given",
-        default=None,
     )
     num_shards: int = setting(
         "number of processes that share the work, each started with its own --shard-id; taken from torchrun when it "
@@ -155,8 +207,6 @@ class DumpConfig:
         metavar="N",
         old_option="--blocks-in-hand",
     )
-    #: The GPU that a plain ``cuda`` means; the command line takes it from torchrun.
-    local_rank: int = 0
     force: bool = setting(
         "replace a store at --destdir, and what is left of an unfinished one", default=False
     )
@@ -175,30 +225,8 @@ class DumpConfig:
             problems.append(
                 f"{named(self, 'force')} can't be used by several processes. Remove the folder first."
             )
-        problems += self._weight_problems()
+        problems += self.weight_problems()
         return problems + inside_problems(named(self, "destdir"), self.destdir)
-
-    def _weight_problems(self) -> list[str]:
-        if self.weights is None:
-            return []
-        count, name = len(self.path.split(os.pathsep)), named(self, "weights")
-        numbers = self._weights()
-        if len(numbers) != count:
-            teachers = "one number" if count == 1 else f"{count} numbers, as many as teachers,"
-            return [must_be(name, f"{teachers} separated by commas", self.weights)]
-        # Written so that a NaN is refused.
-        if not all(number > 0 for number in numbers):
-            return [must_be(name, "above 0 each", self.weights)]
-        if not abs(sum(numbers) - 1) <= WEIGHTS_MAY_MISS:
-            return [must_be(name, "numbers that sum to 1", f"{self.weights} ({sum(numbers):g})")]
-        return []
-
-    def _weights(self) -> list[float]:
-        """Return the numbers as they were given; fewer where one can't be read."""
-        try:
-            return [float(word) for word in (self.weights or "").split(",") if self.weights]
-        except ValueError:
-            return []
 
     def dest_problems(self) -> list[str]:
         """Return why no store can be made at ``destdir``."""
@@ -212,21 +240,13 @@ class DumpConfig:
         return self.topk or TOPK_ENTRIES
 
     def row_settings(self, precision: str, device_type: str) -> RowSettings:
-        """Return what determines the rows on this kind of device (measured in docs/dump.md)."""
-        on_cpu = device_type == "cpu"
+        """Return what determines the rows on this kind of device."""
         seed = SAMPLING_SEED if self.seed is None else self.seed
-        weights = self._weights()
-        return RowSettings(
-            gen_subset=self.gen_subset,
+        return self.asking(
+            self.gen_subset,
+            precision,
+            device_type,
             topk=self.num_entries,
-            num_masks=self.num_masks,
-            precision=precision,
-            max_tokens=self.max_tokens or (MAX_TOKENS_ON_CPU if on_cpu else MAX_TOKENS),
             cut_sources=self.on_too_long != NO_TEACHER,
             seed=seed if self.entries == SAMPLED else None,
-            weights=tuple(weight / math.fsum(weights) for weight in weights),
-            source_lang=self.source_lang,
-            target_lang=self.target_lang,
-            hf_source_lang=self.hf_source_lang,
-            hf_target_lang=self.hf_target_lang,
         )

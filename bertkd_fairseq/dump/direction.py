@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bertkd_fairseq.dump.config import DumpConfig
+from bertkd_fairseq.dump.config import TeacherConfig
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.settings import named
 from bertkd_fairseq.text.data_bin import binarized_splits, check_split
@@ -13,7 +13,7 @@ Langs = tuple[str, str]
 MaybeLangs = tuple[str | None, str | None]
 """fairseq keeps in a checkpoint what the command line said, which may be nothing."""
 
-_OPTIONS = (named(DumpConfig, "source_lang"), named(DumpConfig, "target_lang"))
+_OPTIONS = (named(TeacherConfig, "source_lang"), named(TeacherConfig, "target_lang"))
 
 
 def find_direction(
@@ -50,7 +50,7 @@ def direction_problems(langs: MaybeLangs, trained: Mapping[str, MaybeLangs]) -> 
         if any(a and b and a != b for a, b in zip(langs, direction, strict=True)):
             wanted = f"teachers from {langs[0]} to {langs[1]}"
             seen = f"one from {direction[0]} to {direction[1]}, {path},"
-            problems.append(must_be(named(DumpConfig, "path"), wanted, seen))
+            problems.append(must_be(named(TeacherConfig, "path"), wanted, seen))
     return problems
 
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bertkd_fairseq.data.pairs import load_pairs
 from bertkd_fairseq.dump.cmlm import CMLMTeacher
-from bertkd_fairseq.dump.config import DumpConfig, RowSettings
+from bertkd_fairseq.dump.config import RowSettings, TeacherConfig
 from bertkd_fairseq.dump.direction import Langs, direction_problems, find_direction
 from bertkd_fairseq.dump.encoder_decoder import MULTILINGUAL, EncoderDecoderTeacher, read_config
-from bertkd_fairseq.dump.teachers import SIDES, Teacher
+from bertkd_fairseq.dump.teachers import SIDES, Teacher, TooLongFor
 from bertkd_fairseq.dump.translation import TranslationTeacher
 from bertkd_fairseq.errors import BertKDError, ConfigurationError, must_be, raise_all
 from bertkd_fairseq.settings import named
 
 if TYPE_CHECKING:
+    import torch
+
     from bertkd_fairseq.tasks.checkpoint import Checkpoint
 
-_PATH = named(DumpConfig, "path")
-_HF_LANGUAGES = (named(DumpConfig, "hf_source_lang"), named(DumpConfig, "hf_target_lang"))
+_PATH = named(TeacherConfig, "path")
+_HF_LANGUAGES = (named(TeacherConfig, "hf_source_lang"), named(TeacherConfig, "hf_target_lang"))
 
 
 def load_teachers(path: str, data_bin: str, settings: RowSettings) -> LoadedTeachers:
@@ -73,6 +80,58 @@ class LoadedTeachers:
         built = _each(self.paths, lambda path: self._build(path, opened[path]))
         self.teachers = [built[path] for path in self.paths]
         raise_all(self._needless_languages())
+
+    @property
+    def only_cmlm(self) -> Any:
+        """The C-MLM teacher where it is the only one, whose stores are as before there were others; or None."""
+        is_cmlm = [isinstance(teacher, CMLMTeacher) for teacher in self.teachers]
+        return self.teachers[0] if is_cmlm == [True] else None
+
+    @property
+    def weights(self) -> list[float]:
+        """The teachers' weights, which sum to 1."""
+        return list(self.settings.weights) or [1 / len(self.teachers)] * len(self.teachers)
+
+    @property
+    def num_masks(self) -> int:
+        """The number of masked copies of each pair; 0 where no teacher is asked so."""
+        masked = any(isinstance(teacher, CMLMTeacher) for teacher in self.teachers)
+        return self.settings.num_masks if masked else 0
+
+    def facts(self) -> dict[str, Any]:
+        """Return which teachers these are, by content: ``teacher``, and ``teachers`` beside a C-MLM alone."""
+        if alone := self.only_cmlm:
+            return {"teacher": alone.identity}
+        all_facts = [
+            {**teacher.facts, "weight": weight}
+            for teacher, weight in zip(self.teachers, self.weights, strict=True)
+        ]
+        identity = {key: all_facts[0][key] for key in ("sha256", "arch")}
+        if len(all_facts) > 1:
+            digest = hashlib.sha256(json.dumps(all_facts, sort_keys=True).encode()).hexdigest()
+            identity = {"sha256": digest, "arch": "mixture"}
+        return {"teacher": identity, "teachers": all_facts}
+
+    def load_pairs(self, split: str) -> Any:
+        """Return a split of the data-bin as fairseq's ``LanguagePairDataset``.
+
+        :raises DataError: if it is missing or damaged.
+        """
+        if self.dictionaries is None:
+            return self.only_cmlm.task.load_pairs(self.data_bin, split)
+        return load_pairs(self.data_bin, split, self.langs, self.dictionaries, left_pad_source=True)
+
+    def too_long(self, source_sizes: np.ndarray, target_sizes: np.ndarray) -> TooLongFor:
+        """Return which pairs are cut for a teacher, and which have none since they are too long for one of them."""
+        sizes, cut = (source_sizes, target_sizes), self.settings.cut_sources
+        found = [teacher.too_long(*sizes, cut_sources=cut) for teacher in self.teachers]
+        no_room = np.any([each.no_room for each in found], axis=0)
+        return TooLongFor(np.any([each.source_cut for each in found], axis=0) & ~no_room, no_room)
+
+    def prepare(self, device: torch.device, precision: str) -> None:
+        """Move all teachers to ``device``, to compute in ``precision``."""
+        for teacher in self.teachers:
+            teacher.prepare(device, precision, self.settings.max_tokens)
 
     def _needless_languages(self) -> list[str]:
         """Return what is said of languages that no teacher asks for."""

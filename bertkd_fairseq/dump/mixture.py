@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,18 +46,42 @@ class MixtureDump(BlockDump[Pair]):
         mixed, scores = self.log_probs(batch)
         return self.rows_of(mixed, batch), scores
 
-    @torch.inference_mode()
     def log_probs(self, batch: Sequence[Pair]) -> tuple[Tensor, list[TeacherScore]]:
         """Return the mixture's log-probabilities, (rows, V) float32, and where several are asked their scores."""
-        several = len(self.teachers) > 1
-        gold = torch.from_numpy(np.concatenate([pair.target for pair in batch])).to(self.device)
-        mixed, scores = gold.new_full((), -torch.inf, dtype=torch.float32), []
-        for teacher, weight in zip(self.teachers, self.weights, strict=True):
-            log_probs = teacher.log_probs(batch)  # (rows, V)
+        gold = gold_of(batch, self.device)
+        several, scores = len(self.teachers) > 1, list[TeacherScore]()
+
+        def hear(log_probs: Tensor) -> None:
             if several:
                 scores.append(score(log_probs, gold, self.eos))
-            mixed = torch.logaddexp(mixed, log_probs + math.log(weight))
-        return mixed, [*scores, score(mixed, gold, self.eos)] if several else []
+
+        mixed = mixed_log_probs(self.teachers, self.weights, batch, hear)
+        hear(mixed)
+        return mixed, scores
+
+
+@torch.inference_mode()
+def mixed_log_probs(
+    teachers: Sequence[Teacher],
+    weights: Sequence[float],
+    batch: Sequence[Pair],
+    hear: Callable[[Tensor], object] = lambda log_probs: None,
+) -> Tensor:
+    """Return the log of the mean of the teachers' probabilities by ``weights``, (rows, V) float32.
+
+    ``hear`` gets the log-probabilities of each teacher before they are mixed.
+    """
+    mixed = torch.full((), -torch.inf)
+    for teacher, weight in zip(teachers, weights, strict=True):
+        log_probs = teacher.log_probs(batch)  # (rows, V)
+        hear(log_probs)
+        mixed = torch.logaddexp(mixed.to(log_probs.device), log_probs + math.log(weight))
+    return mixed
+
+
+def gold_of(batch: Sequence[Pair], device: torch.device) -> Tensor:
+    """Return the target tokens of all pairs, one after the other: (rows,) int64."""
+    return torch.from_numpy(np.concatenate([pair.target for pair in batch])).to(device)
 
 
 def score(log_probs: Tensor, gold: Tensor, eos: int) -> TeacherScore:

@@ -102,10 +102,7 @@ class BlockDump(ABC, Generic[A]):
         for batch in token_batches(self.copies(sentences), self.max_tokens):
             predicted, batch_scores = self.ask_and_score(batch)
             if np.isnan(predicted.log_tail).any():
-                raise DataError(
-                    "the teacher's logits must be finite, but some are not. "
-                    "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
-                )
+                raise not_finite()
             rows.put(np.concatenate([asked.rows for asked in batch]), predicted)
             scores.append(batch_scores)
             on_tokens(len(predicted.ids))
@@ -256,6 +253,14 @@ def token_batches(copies: Sequence[A], max_tokens: int) -> Iterator[list[A]]:
         batch.append(copy)
     if batch:
         yield batch
+
+
+def not_finite() -> DataError:
+    """Return what to raise where a teacher's answers aren't numbers, as may happen in float16."""
+    return DataError(
+        "the teacher's logits must be finite, but some are not. "
+        "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
+    )
 
 
 def set_precision(teacher: CMLMTeacher, precision: str) -> None:

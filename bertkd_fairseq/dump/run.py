@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertkd_fairseq.dump.config import ERROR, DumpConfig
+from bertkd_fairseq.dump.config import ERROR, DumpConfig, TeacherConfig
 from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.errors import ConfigurationError, DataError, StoreError, must_be, raise_all
 from bertkd_fairseq.files import holds_something, real_path
@@ -133,7 +133,7 @@ def estimate_dump(config: DumpConfig) -> DumpEstimate:
     )
 
 
-def torch_device(config: DumpConfig) -> torch.device:
+def torch_device(config: TeacherConfig) -> torch.device:
     """Return the device that is asked for, or a GPU if there is one.
 
     :raises ConfigurationError: if it is none, or can't be used here.

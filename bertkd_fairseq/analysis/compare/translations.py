@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import html
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertkd_fairseq.analysis.compare.generated import (
+    Generated,
+    missing_lines,
+    parse_generated,
+    sentence_problems,
+)
 from bertkd_fairseq.errors import DataError, raise_all
 from bertkd_fairseq.text.lines import read_lines
 from bertkd_fairseq.text.segmentation.wordpiece import undo_segmentation
-
-#: One line of fairseq-generate that holds a hypothesis: H- as generated, D- decoded.
-_HYPOTHESIS = re.compile(r"([HD])-(\d+)\t([^\t]*)\t(.*)", re.DOTALL)
-#: One that holds the target sentence of the data-bin, in its symbols.
-_TARGET = re.compile(r"T-(\d+)\t(.*)", re.DOTALL)
-_SHOWN = 5
 
 Decode = Callable[[list[str]], list[str]]
 
@@ -50,7 +48,7 @@ def read_run(
     detokenize: Decode,
     reference: Sequence[str] | None = None,
 ) -> Run:
-    """Read output of ``fairseq-generate`` (recognised by its H- lines) or plain translations.
+    """Read output of ``fairseq-generate`` (recognised by its H- lines), the first of each n-best list, or plain text.
 
     ``tokenize`` turns raw text into Moses words, ``detokenize`` Moses words into raw text.
 
@@ -58,64 +56,44 @@ def read_run(
         sentences beside them are those of ``reference``, where both are known.
     """
     lines = read_lines(path)
-    found = [match.groups() for line in lines if (match := _HYPOTHESIS.fullmatch(line))]
-    if not any(kind == "H" for kind, *_ in found):
+    found = parse_generated(lines)
+    if not any(one.hypotheses for one in found.values()):
         if len(lines) != count:
             raise DataError(
                 f"`{path}` must have {count} lines, one for each reference, "
                 f"but has {len(lines)} instead."
             )
         return Run(Path(path), "text", lines, tokenize(lines))
-    generated = _by_sentence(path, "H", found, count)
+    raise_all(sentence_problems(path, found, count), DataError)
     if reference is not None:
-        _check_targets(path, lines, reference)
-    if any(kind == "D" for kind, *_ in found):
-        decoded = _by_sentence(path, "D", found, count)
-    else:
-        decoded = generated
-    words = [undo_segmentation(line) for line in generated]
-    # Decoded to raw text already? Only if D- is neither H- itself nor the words inside H-.
-    text = detokenize(words) if decoded in (generated, words) else decoded
+        _check_targets(path, found, reference)
+    first = [found[number].hypotheses[0] for number in range(count)]
+    decoded = {i: each.decoded for i, each in enumerate(first) if each.decoded is not None}
+    if decoded:
+        raise_all(missing_lines(path, "D", decoded, count), DataError)
+    generated = [each.symbols for each in first]
+    text, words = both_forms(generated, list(decoded.values()) or generated, detokenize)
     return Run(Path(path), "fairseq-generate", text, words)
 
 
-def _by_sentence(
-    path: str | Path, kind: str, found: Iterable[Sequence[str]], count: int
-) -> list[str]:
-    """Return the hypotheses of one kind by sentence id; each id below ``count`` exactly once."""
-    pairs = [(int(id_), text) for line_kind, id_, _, text in found if line_kind == kind]
-    times = Counter(id_ for id_, _ in pairs)
-    missing = [i for i in range(count) if i not in times]
-    twice = sorted(i for i, n in times.items() if n > 1)
-    surplus = sorted(i for i in times if i >= count)
-    problems = []
-    if missing:
-        problems.append(
-            f"`{path}` has no {kind}- line for {_some(missing, count)}. Decode with "
-            f"`--required-batch-size-multiple 1`: otherwise fairseq drops the last batch."
-        )
-    if twice:
-        problems.append(
-            f"`{path}` has several {kind}- lines for {_some(twice, count)}. It must hold one run "
-            f"of fairseq-generate with `--nbest 1`."
-        )
-    if surplus:
-        problems.append(
-            f"`{path}` has {kind}- lines for {_some(surplus)} beyond the {count} references. "
-            f"Is it the output for another split?"
-        )
-    raise_all(problems, DataError)
-    texts = dict(pairs)
-    return [texts[i] for i in range(count)]
+def both_forms(
+    generated: list[str], decoded: list[str], detokenize: Decode
+) -> tuple[list[str], list[str]]:
+    """Return the raw text and the Moses words of what H- and D- lines hold, however fairseq-generate decoded it."""
+    words = [undo_segmentation(line) for line in generated]
+    # Decoded to raw text already? Only if D- is neither H- itself nor the words inside H-.
+    return detokenize(words) if decoded in (generated, words) else decoded, words
 
 
-def _check_targets(path: str | Path, lines: Sequence[str], reference: Sequence[str]) -> None:
-    """Compare the targets that fairseq-generate printed with the reference, by their letters and digits alone.
+def _check_targets(
+    path: str | Path, found: Mapping[int, Generated], reference: Sequence[str]
+) -> None:
+    """Compare the targets that fairseq-generate printed with the reference.
 
     Half of them have to agree: unknown symbols and other normalisation may change some, another split changes all.
     """
-    targets = {int(m[1]): m[2] for line in lines if (m := _TARGET.fullmatch(line))}
-    agree = sum(_letters(text) == _letters(reference[i]) for i, text in targets.items())
+    targets = {i: found[i].head["T"] for i in range(len(reference)) if "T" in found[i].head}
+    agree = sum(letters(text) == letters(reference[i]) for i, text in targets.items())
     if 2 * agree < len(targets):
         raise DataError(
             f"`{path}` must be translations of this reference, but its T- lines agree with {agree} of "
@@ -123,11 +101,6 @@ def _check_targets(path: str | Path, lines: Sequence[str], reference: Sequence[s
         )
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
+    """Return the letters and digits of ``text``, in which two ways of writing the same sentence agree."""
     return "".join(filter(str.isalnum, html.unescape(text).casefold()))
-
-
-def _some(ids: list[int], count: int | None = None) -> str:
-    shown = ", ".join(map(str, ids[:_SHOWN])) + (", ..." if len(ids) > _SHOWN else "")
-    of = "" if count is None else f" of {count}"
-    return f"{len(ids)}{of} sentences (ids {shown})"

@@ -93,7 +93,7 @@ def test_duplicate_and_surplus_hypotheses_are_told_at_once(tmp_path: Path) -> No
     assert message(path, 2) == (
         "2 problems:\n"
         "  1. `OUT` has several H- lines for 1 of 2 sentences (ids 1). It must hold one run of "
-        "fairseq-generate with `--nbest 1`.\n"
+        "fairseq-generate.\n"
         "  2. `OUT` has H- lines for 1 sentences (ids 2) beyond the 2 references. Is it the "
         "output for another split?"
     )
