@@ -9,7 +9,8 @@ from __future__ import annotations
 import operator
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 EXIT_CODE = 2
 
@@ -45,6 +46,15 @@ def must_be(name: str, wanted: object, seen: object, hint: str = "") -> str:
     """Return the standard message: ```name` must be <wanted>, but is <seen> instead. <hint>``."""
     message = f"`{name}` must be {wanted}, but is {seen} instead."
     return f"{message} {hint}" if hint else message
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in what two records differ, with both sides; nothing if they are equal."""
+    return "; ".join(
+        f"{key}: {before.get(key)} before, {now.get(key)} now"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    )
 
 
 def outside(

@@ -30,6 +30,7 @@ COMMANDS = {
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds, verify it, and what students make of it",
     "average": "average the parameters of several checkpoints",
+    "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
     "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",
     "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",

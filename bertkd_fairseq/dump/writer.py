@@ -25,6 +25,7 @@ from bertkd_fairseq.errors import (
     ConfigurationError,
     OutputError,
     StoreError,
+    differences,
     must_be,
     raise_all,
 )
@@ -301,15 +302,11 @@ class TopKStoreWriter:
             new.rename(self.partial)
 
     def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
-        keys = {*begun, *self._plan} - {"block_checksums", "signature", SCORES}
-        differences = [
-            f"{key}: {begun.get(key)} before, {self._plan.get(key)} now"
-            for key in sorted(keys)
-            if begun.get(key) != self._plan.get(key)
-        ]
-        if differences:
+        added = ("block_checksums", "signature", SCORES)
+        before = {key: value for key, value in begun.items() if key not in added}
+        if differ := differences(before, self._plan):
             raise ConfigurationError(
-                f"{folder} was made with other settings ({'; '.join(differences)}). "
+                f"{folder} was made with other settings ({differ}). "
                 f"Use the same settings, another folder, or {_FORCE} to start over."
             )
 

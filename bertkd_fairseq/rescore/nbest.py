@@ -1,0 +1,170 @@
+"""N-best lists of ``fairseq-generate``: read, checked, and written in another order."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bertkd_fairseq.analysis.compare.generated import (
+    Generated,
+    Hypothesis,
+    parse_generated,
+    sentence_problems,
+    some,
+)
+from bertkd_fairseq.analysis.compare.translations import letters
+from bertkd_fairseq.errors import DataError, must_be, raise_all
+from bertkd_fairseq.text.lines import read_lines, write_lines
+
+_LN2 = math.log(2)  # scores are printed in base 2
+
+
+@dataclass(frozen=True)
+class NBest:
+    """The lists of all sentences in the order of the file, which is by length; ``setting`` is what named the file."""
+
+    path: Path
+    setting: str
+    sentences: list[Generated]
+
+    @classmethod
+    def read(cls, path: str | Path, setting: str) -> NBest:
+        """Read the output of ``fairseq-generate --nbest N``.
+
+        :raises DataError: if lines or scores are missing, or there is nothing to choose from.
+        """
+        found = parse_generated(read_lines(path))
+        nbest = cls(Path(path), setting, [one for one in found.values() if one.hypotheses])
+        raise_all(nbest._problems(), DataError)
+        return nbest
+
+    def _problems(self) -> list[str]:
+        if not self.sentences:
+            wanted, hint = "output of fairseq-generate", "Keep all that it prints."
+            seen = f"{self.path}, which has no H- lines,"
+            return [must_be(self.setting, wanted, seen, hint)]
+        without = [one.number for one in self.sentences if not _complete(one)]
+        if without:
+            return [
+                f"`{self.path}` has no P- line after each H- line of {some(sorted(without))}. Keep all that "
+                f"fairseq-generate prints, unsorted: a P- line has the student's log-probabilities."
+            ]
+        unlike = [
+            one.number
+            for one in self.sentences
+            if any(_positional(each) is None for each in one.hypotheses)
+        ]
+        if unlike:
+            return [
+                f"`{self.path}` must have a number in P- for every symbol of H- and one for EOS, but hasn't in "
+                f"{some(sorted(unlike))}. Decode without --post-process (--remove-bpe), which joins symbols; --bpe "
+                f"changes D- alone."
+            ]
+        if all(len(one.hypotheses) == 1 for one in self.sentences):
+            wanted, seen = "lists of several hypotheses", "one of a single hypothesis each"
+            hint = "There is nothing to choose: decode with --nbest 10 --beam 10."
+            return [must_be(str(self.path), wanted, seen, hint)]
+        return []
+
+    def sentence_problems(self, count: int) -> list[str]:
+        """Return what is wrong unless these are the sentences 0 to ``count - 1``, each once."""
+        return sentence_problems(self.path, {one.number: one for one in self.sentences}, count)
+
+    def split_problems(self, split: str, targets: Sequence[Sequence[str]]) -> list[str]:
+        """Return what is wrong unless these are all sentences of a split.
+
+        :param targets: in one way of writing or several, the target sentences of the split.
+        """
+        count = len(targets[0])
+        if problems := self.sentence_problems(count):
+            return problems
+        known = {one.number: letters(one.head["T"]) for one in self.sentences if "T" in one.head}
+        written = {i: {letters(text[i]) for text in targets} for i in known}
+        # Symbols that are numbers, as GPT-2's, say nothing beside text.
+        known = {
+            i: text
+            for i, text in known.items()
+            if text.isdecimal() or not all(map(str.isdecimal, written[i]))
+        }
+        agree = sum(text in written[i] for i, text in known.items())
+        if 2 * agree >= len(known):
+            return []
+        seen = f"one whose T- lines agree with {agree} of {count} sentences"
+        hint = "Name the split that was decoded."
+        return [must_be(str(self.path), f"the output for {split}", seen, hint)]
+
+    def __iter__(self) -> Iterator[Hypothesis]:
+        """Go through all hypotheses, one list after the other."""
+        return (each for one in self.sentences for each in one.hypotheses)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many hypotheses each list has: (sentences,)."""
+        return np.array([len(one.hypotheses) for one in self.sentences])
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The number of its sentence for each hypothesis: (hypotheses,)."""
+        return np.repeat([one.number for one in self.sentences], self.sizes)
+
+    def student(self) -> np.ndarray:
+        """Return what the student gave each hypothesis: (hypotheses,) float64, the sum of P- in nats.
+
+        That of H- is divided by a power of the length that the output doesn't tell.
+        """
+        return np.array([math.fsum(_positional(each) or ()) * _LN2 for each in self])
+
+    def lengths(self) -> np.ndarray:
+        """Return the number of symbols of each hypothesis, EOS included: (hypotheses,)."""
+        return np.array([len(symbols_of(each)) + 1 for each in self])
+
+    def ids(self, index: Callable[[str], int], eos: int) -> list[np.ndarray]:
+        """Return the ids of each hypothesis, EOS included; ``index`` has that of any symbol."""
+        return [np.array([*map(index, symbols_of(each)), eos], dtype=np.int64) for each in self]
+
+    def digest(self) -> str:
+        """Return the sha256 of the hypotheses and whose they are, in their order; scores are no part of it."""
+        lines = (
+            f"{number}\t{each.symbols}\n" for number, each in zip(self.numbers, self, strict=True)
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def reordered(self, order: np.ndarray, scores: np.ndarray) -> NBest:
+        """Return the lists in ``order`` and with new ``scores`` in nats, both (sentences, longest list)."""
+        sentences = []
+        for one, places, values in zip(self.sentences, order, scores, strict=True):
+            hypotheses = [
+                replace(one.hypotheses[place], score=str(float(values[place] / _LN2)))
+                for place in islice(places, len(one.hypotheses))
+            ]
+            sentences.append(replace(one, hypotheses=hypotheses))
+        return replace(self, sentences=sentences)
+
+    def write(self, path: Path) -> None:
+        """Write the lists as fairseq-generate prints them, without its log and its last line, a score."""
+        write_lines(path, [line for one in self.sentences for line in one.lines()])
+
+
+def symbols_of(hypothesis: Hypothesis) -> list[str]:
+    """Return the symbols of a hypothesis, EOS left out as in H-."""
+    return hypothesis.symbols.split(" ") if hypothesis.symbols else []
+
+
+def _complete(one: Generated) -> bool:
+    return one.in_order and all(each.positional is not None for each in one.hypotheses)
+
+
+def _positional(hypothesis: Hypothesis) -> list[float] | None:
+    """Return the numbers of P-; None unless there is one for each symbol and for EOS."""
+    try:
+        numbers = [float(word) for word in (hypothesis.positional or "").split()]
+    except ValueError:
+        return None
+    whole = len(numbers) == len(symbols_of(hypothesis)) + 1
+    return numbers if whole and not any(map(math.isnan, numbers)) else None
