@@ -8,12 +8,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 
+from bertkd_fairseq.analysis.compare.generated import parse_generated
 from bertkd_fairseq.compat import load_safely
 from bertkd_fairseq.text.data_bin import read_binarized
 from bertkd_fairseq.text.lines import read_lines, write_lines
@@ -126,6 +128,20 @@ def write_output_of_another_split(folder: Path) -> None:
     targets = reversed(read_lines(folder / "data-bin" / "tokenized" / "test.tgt"))
     lines = [(f"T-{i}\t{line}", f"H-{i}\t-1.0\t{line}") for i, line in enumerate(targets)]
     write_lines(folder / "other.out", [line for pair in lines for line in pair])
+
+
+def keep_the_first_of_each_list(folder: Path) -> None:
+    """Write first.out: test.out as without --nbest."""
+    found = parse_generated(read_lines(folder / "test.out")).values()
+    lists = [replace(one, hypotheses=one.hypotheses[:1]) for one in found]
+    write_lines(folder / "first.out", [line for one in lists for line in one.lines()])
+
+
+def turn_the_lists_round(folder: Path) -> None:
+    """Write turned.out: as many lists as test.out has, but of others' sentences."""
+    found = parse_generated(read_lines(folder / "test.out"))
+    lists = [replace(one, number=len(found) - 1 - one.number) for one in found.values()]
+    write_lines(folder / "turned.out", [line for one in lists for line in one.lines()])
 
 
 class Held:

@@ -74,6 +74,11 @@ def workplace(
     assert done.returncode == 0, done.stderr
     shutil.move(folder / "student" / "checkpoint_last.pt", folder / "student.pt")
     shutil.rmtree(folder / "student")
+    lists = "--beam 4 --nbest 4 --required-batch-size-multiple 1"
+    for split in ("valid", "test"):
+        done = commands.run(argv_of(f"GENERATE --gen-subset {split} {lists}"), cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / f"{split}.out").write_text(done.stdout, "utf-8")
     return folder
 
 

@@ -93,6 +93,7 @@ def test_no_output_inside_a_folder_of_ours(tmp_path: Path, ours: dict[str, Path]
         ]
 
 
+RESCORE = ["rescore", "--nbest", "y", "--data-bin", "y", "--path", "y", "--weight", "1"]
 INSIDE = [
     ["inspect", "{store}", "--data-bin", "x", "--plot", "{store}/x"],
     ["inspect", "{store}", "--json", "{store}/x"],
@@ -106,6 +107,8 @@ INSIDE = [
     ["dump-topk", "x", "--path", "x", "--destdir", "new", "--json", "{store}/x"],
     ["dump-topk", "x", "--path", "x", "--destdir", "{store}/x"],
     ["dump-topk", "x", "--path", "x", "--destdir", "{store}/x", "--dry-run"],
+    [*RESCORE, "--output", "{store}/x"],
+    [*RESCORE, "--output", "x", "--json", "{store}/x"],
     ["prepare", "--destdir", "{store}/x"],
     ["prepare", "--destdir", "new", "--json", "{store}/x"],
     ["iwslt14", "--archive", "x", "--destdir", "{store}/x"],

@@ -50,6 +50,19 @@ def test_generate_output_is_read_in_reference_order_however_it_was_decoded(
     assert read(path) == ("fairseq-generate", RAW, WORDS)
 
 
+@pytest.mark.parametrize("order", ["as printed", "sorted"])
+def test_the_first_of_each_list_counts(tmp_path: Path, order: str) -> None:
+    lines = generated(tmp_path / "out", RAW).read_text("utf-8").splitlines()
+    others = {i: [f"H-{i}\t-9.5\tworse", f"D-{i}\t-9.5\tworse", f"P-{i}\t-9.1"] for i in range(3)}
+    lists = [
+        part
+        for line in lines
+        for part in (line, *(others[int(line[2])] if line[:1] == "P" else ()))
+    ]
+    (tmp_path / "out").write_text("\n".join(lists if order == "as printed" else sorted(lists)))
+    assert read(tmp_path / "out") == ("fairseq-generate", RAW, WORDS)
+
+
 def test_plain_text_is_read_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("".join(f"{line}\r\n" for line in RAW), "utf-8", newline="")
     assert read(tmp_path / "out") == ("text", RAW, WORDS)
