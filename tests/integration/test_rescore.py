@@ -207,7 +207,7 @@ def test_teachers_of_both_kinds_with_weights_as_a_command(
 ) -> None:
     """The student itself, as teacher of all the weight, says what its P- lines say."""
     options = [*BERTKD, "rescore", "--nbest", decoded.test, "--data-bin", data_bin, *EXACT]
-    options += ["--path", f"{decoded.student}:{teacher}", "--weights", ".99999,.00001"]
+    options += ["--path", f"{decoded.student}:{teacher}", "--weights", "1,1e-9"]
     options += ["--weight", 1, "--output", tmp_path / "new.out", "--json", tmp_path / "new.json"]
     done = run_command(options)
     report = json.loads((tmp_path / "new.json").read_text())
