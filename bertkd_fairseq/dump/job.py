@@ -102,7 +102,7 @@ class DumpJob:
             "too_long": asdict(self.too_long()),
             "device": device_type,
             "versions": versions(*_PACKAGES),
-            **loaded.facts(),
+            **loaded.facts,
             "hashes": data_hashes(self.data_bin, settings.gen_subset, source, target, self.pairs),
         }
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +99,9 @@ class LoadedTeachers:
         masked = any(isinstance(teacher, CMLMTeacher) for teacher in self.teachers)
         return self.settings.num_masks if masked else 0
 
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        """Return which teachers these are, by content: ``teacher``, and ``teachers`` beside a C-MLM alone."""
+        """Which teachers these are, by content: ``teacher``, and ``teachers`` unless it is one C-MLM alone."""
         if alone := self.only_cmlm:
             return {"teacher": alone.identity}
         all_facts = [

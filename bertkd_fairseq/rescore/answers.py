@@ -50,7 +50,7 @@ class Answers:
                     f"{path} was made with other settings ({differ}). "
                     f"Use the same settings, another output, or {force_name} to start over."
                 )
-        if begun == self.plan:
+        if begun == self.plan and logprobs.shape == self.logprobs.shape:
             self.logprobs = logprobs
 
     def save(self) -> None:

@@ -85,7 +85,7 @@ def plan_of(
         "device": device_type,
         "hypotheses": nbest.digest(),
         "hashes": data_hashes(teachers.data_bin, name, source, target, split),
-        **teachers.facts(),
+        **teachers.facts,
     }
 
 

@@ -126,7 +126,7 @@ def rescore(config: RescoreConfig) -> Rescored:
         grid=grid,
         splits=[_scores(part, mix, control) for part in parts],
         signature=parts[0].bleu.signature if parts[0].bleu else None,
-        teachers=teachers.facts(),
+        teachers=teachers.facts,
         tokens_per_second=rate,
         seconds=round(time.monotonic() - start, 1),
     )

@@ -52,7 +52,7 @@ class Evil:
         return (Path.touch, (Path("evil"),))
 
 
-@pytest.mark.parametrize("what", ["empty", "text", "cut off", "another", "pickle"])
+@pytest.mark.parametrize("what", ["empty", "text", "cut off", "one bit", "another", "pickle"])
 def test_another_file_is_refused_and_runs_nothing(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,9 +65,10 @@ def test_another_file_is_refused_and_runs_nothing(
     else:
         opened(path).save()
         whole = path.read_bytes()
-        path.write_bytes(
-            {"empty": b"", "text": b"text\n", "cut off": whole[: len(whole) // 2]}[what]
-        )
+        turned = bytearray(whole)
+        turned[whole.index(b"logprobs.npy") + 140] ^= 1  # in an answer
+        spoiled = {"empty": b"", "text": b"text\n", "cut off": whole[: len(whole) // 2]}
+        path.write_bytes(spoiled.get(what, bytes(turned)))
     with pytest.raises(ConfigurationError) as caught:
         opened(path)
     assert str(caught.value) == (
