@@ -89,8 +89,8 @@ class TeacherConfig:
         metavar="N",
     )
     precision: str = setting(
-        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
-        "it faster than fp32; on a GPU, bf16 or else fp16. What continues keeps its precision",
+        "precision of the teacher, but for its output layer, which is always fp32. auto: on a CPU, bf16 where a "
+        "measurement finds it faster than fp32; on a GPU, bf16 or else fp16. What continues keeps its precision",
         default=AUTO,
         choices=CHOICES,
     )
@@ -146,7 +146,7 @@ class TeacherConfig:
 class DumpConfig(TeacherConfig):
     """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
 
-    data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
+    data_bin: str = setting("data-bin of `bertkd prepare` or `fairseq-preprocess`", positional=True)
     destdir: str = setting("teacher store to make", metavar="DIR", old_option="--dest")
     topk: int | None = setting(
         f"number of entries to keep for each token; {TOPK_ENTRIES} if not given (paper)",
