@@ -87,8 +87,7 @@ def explore(config: ExploreConfig) -> Exploration:
     pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *langs))
     option = named(config, "students")
     students = [
-        (name, Student(path, config.data_bin, langs, option))
-        for name, path in config.students
+        (name, Student(path, config.data_bin, langs, option)) for name, path in config.students
     ]
     chosen = choose(store, pairs, config)
     rows = store.sentences(chosen)
@@ -168,8 +167,8 @@ def _sentences(
         found.append(
             Sentence(
                 index=index,
-                source=_text(pairs.src[index], pairs.src_dict, schemes[0]),
-                target=_text(pairs.tgt[index], pairs.tgt_dict, schemes[1]),
+                source=text_of(pairs.src[index].tolist(), pairs.src_dict, schemes[0]),
+                target=text_of(pairs.tgt[index].tolist(), pairs.tgt_dict, schemes[1]),
                 tokens=len(known),
                 asked=int(known.sum()),
                 wrong=int(wrong[part].sum()),
@@ -185,9 +184,10 @@ def _mean(values: np.ndarray) -> float | None:
     return round(float(values.mean()), 4) if len(values) else None
 
 
-def _text(tokens: Any, dictionary: Any, scheme: str) -> str:
+def text_of(ids: Sequence[int], dictionary: Any, scheme: str) -> str:
+    """Return the text of a sentence's ids, whose dictionary is fairseq's."""
     specials = (dictionary.bos(), dictionary.pad(), dictionary.eos())
-    return readable([dictionary[i] for i in tokens.tolist() if i not in specials], scheme)
+    return readable([dictionary[i] for i in ids if i not in specials], scheme)
 
 
 def readable(symbols: Sequence[str], scheme: str) -> str:

@@ -94,6 +94,7 @@ function symbolOf(id) {
 const name = (symbol) => /^[\p{C}\p{Z}]*$/u.test(symbol) ? [...symbol].map(codePoint).join(" ") || "(empty)" : symbol;
 const codePoint = (character) => `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
 
+const count = (n) => n.toLocaleString("en");
 const number = (p) => p.toFixed(3);
 const percent = (p) => Math.round(100 * p);
 const share = (p) => (p === null ? "–" : `${percent(p)}%`);
@@ -135,7 +136,9 @@ function filterAndSort() {
     const key = SORTS[$("sort").value];
     state.shown = sentences.filter((s) => keep(s) && words.every((word) => s.text.includes(word)));
     state.shown.sort((a, b) => key(a) - key(b) || a.index - b.index);
-    $("count").textContent = `${state.shown.length} of ${sentences.length} sentences`;
+    const whole = { first: "the first", worst: "the worst", random: "random ones" }[data.select];
+    const some = sentences.length < data.inStore ? `, ${whole} of ${count(data.inStore)}` : "";
+    $("count").textContent = `${count(state.shown.length)} of ${count(sentences.length)} sentences${some}`;
     showPage(0);
     if (state.shown.length) openSentence(state.shown[0]);
 }
@@ -155,7 +158,7 @@ function showPage(page) {
 function listItem(sentence, place) {
     const facts = [
         `#${sentence.index}`, `wrong ${sentence.wrong} of ${sentence.asked}`, `sure ${share(sentence.confidence)}`,
-        ...students.map(({ name }, i) => `from ${name} ${share(sentence.distances[i])}`),
+        ...students.map(({ name }, i) => `${name} apart ${share(sentence.distances[i])}`),
     ];
     const text = make("bdi", { class: "text", dir: "auto" }, sentence.target || "(empty)");
     setLanguage(text, data.langs[1]);
@@ -200,7 +203,7 @@ function openSentence(sentence) {
     $("tokens").dir = getComputedStyle($("target")).direction;
     const rows = Array.from({ length: sentence.tokens }, (_, i) => sentence.start + i);
     $("tokens").replaceChildren(...rows.map((row) => tokenItem(tokenAt(row))));
-    showToken($("tokens").children[0]);
+    showToken($("tokens").children[0], false);
 }
 
 function chance(token) {
@@ -225,7 +228,9 @@ function tokenItem(token) {
     return item;
 }
 
-function showToken(item) {
+/** Show what is said of a token; `aloud` where somebody asked for it, and not only for its sentence. */
+function showToken(item, aloud) {
+    $("summary").setAttribute("aria-live", aloud ? "polite" : "off");
     choose($("tokens"), item);
     state.token = item.token;
     showSummary();
@@ -281,7 +286,9 @@ function showEntries() {
     const heads = ["symbol", "teacher", `target, T = ${temperature}`, ...students.map(({ name }) => name)];
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, make("bdi", {}, text))));
     const caption = make("caption", {}, "Probabilities where the reference is ", symbolOf(gold[row]));
-    $("entries").replaceChildren(make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows)));
+    const table = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
+    table.style.setProperty("--columns", heads.length);
+    $("entries").replaceChildren(table);
 }
 
 function showTemperature() {
@@ -346,7 +353,7 @@ function listenToTheSentence() {
     const tokens = $("tokens");
     const show = (event) => {
         const item = optionAt(event);
-        if (item && item.token !== state.token) showToken(item);
+        if (item && item.token !== state.token) showToken(item, true);
     };
     tokens.addEventListener("focusin", show);
     tokens.addEventListener("pointerover", (event) => event.pointerType === "mouse" && show(event));
@@ -364,8 +371,11 @@ function start() {
         $(id).append(...Object.keys(choices).map((text) => make("option", {}, text)));
         $(id).addEventListener("change", filterAndSort);
     }
-    if (students.length) $("student-hint").textContent =
-        "Students' probabilities are of all symbols too, with the reference before the token given.";
+    if (students.length) {
+        $("student-hint").textContent =
+            "Students' probabilities are of all symbols too, with the reference before the token given.";
+        $("apart-legend").textContent = "Apart: the share of the probability that a student places elsewhere.";
+    }
     $("search").addEventListener("input", filterAndSort);
     $("controls").addEventListener("submit", (event) => event.preventDefault());
     ["source", "target", "tokens"].forEach((id) => setLanguage($(id), data.langs[id === "source" ? 0 : 1]));
