@@ -52,7 +52,8 @@ setup(
     package_data={
         "bertkd_fairseq": [
             "py.typed",
-            *(f"analysis/**/*.{ending}" for ending in ("css", "html", "js")),
+            "analysis/*.css",
+            *(f"analysis/*/*.{ending}" for ending in ("css", "html", "js")),
             "options/*",
         ]
     },
@@ -73,7 +74,7 @@ setup(
             "pytest-xdist",
             "pyyaml",
             "ruff",
-            "selenium",  # drives Chromium, where there is one, through the page of bertkd explore
+            "selenium",  # drives a Chromium that is installed already
             "setuptools",
         ],
         **OPTIONAL,

@@ -268,6 +268,11 @@ def test_only_what_was_asked_for_is_read_out(window: Window) -> None:
     window.all("#list [role=option]")[3].click()  # the sentence itself is read out
     assert summary.get_attribute("aria-live") == "off"
     assert window.one("#count").get_attribute("role") == "status"
+    # Screen readers click without moving the focus.
+    window.run("document.querySelectorAll('#list [role=option]')[5].click()")
+    assert window.text("#sentence-title") == "Sentence 5"
+    window.run("document.querySelectorAll('#tokens [role=option]')[1].click()")
+    assert window.all("#tokens [role=option]")[1].get_attribute("aria-selected") == "true"
 
 
 def luminance(colour: str) -> float:
@@ -455,6 +460,21 @@ def test_tokens_without_a_teacher_say_so(driver: Any, tmp_path: Path) -> None:
     assert window.text("#summary").endswith(": the teacher was not asked.")
     [row] = table(window)
     assert row[0].endswith("|reference") and row[1:3] == ["–", "–"]
+
+
+def test_numbers_of_half_precision(driver: Any, tmp_path: Path) -> None:
+    found = synthetic(1, ["a"], tokens=9, k=1)
+    logs = np.array([-0.0, -6e-8, -6e-5, -7e-5, -0.1, -1, -5, -65504, -np.inf], np.float16)
+    rows = replace(found.rows, logprobs=logs[:, None], log_tail=logs[::-1].copy())
+    window = opened(driver, replace(found, rows=rows), tmp_path)
+    shown = []
+    for token in window.all("#tokens [role=option]"):
+        token.click()
+        shown.append([cells[1] for cells in table(window)])
+    chances = np.exp(logs.astype(np.float64))
+    asked = [[f"{p:.3f}", f"{rest:.3f}"] for p, rest in zip(chances, chances[::-1], strict=True)]
+    # -65504 is no probability either, and says as -inf does that the teacher wasn't asked.
+    assert shown == [*asked[:7], ["–"], ["–"]]
 
 
 def test_a_thousand_sentences_are_there_soon(driver: Any, tmp_path: Path) -> None:

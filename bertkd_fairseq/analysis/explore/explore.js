@@ -320,12 +320,14 @@ const optionAt = (event) => event.target.closest('[role="option"]');
 
 function listenToTheList() {
     const list = $("list");
-    list.addEventListener("focusin", (event) => {
+    const open = (event) => {
         const item = optionAt(event);
         if (item && item.sentence !== state.open) openSentence(item.sentence);
-    });
-    // Where the sentence stands below the list, a tap goes there.
+    };
+    list.addEventListener("focusin", open);
+    // A screen reader may click without the focus. Where the sentence stands below the list, a tap goes there.
     list.addEventListener("click", (event) => {
+        open(event);
         if (!optionAt(event) || !matchMedia("(max-width: 56rem)").matches) return;
         $("sentence-title").focus({ preventScroll: true });
         $("sentence").scrollIntoView();
@@ -356,6 +358,7 @@ function listenToTheSentence() {
         if (item && item.token !== state.token) showToken(item, true);
     };
     tokens.addEventListener("focusin", show);
+    tokens.addEventListener("click", show);
     tokens.addEventListener("pointerover", (event) => event.pointerType === "mouse" && show(event));
     // The next token stands on the left where the target runs from right to left.
     const [right, left] = ["ArrowRight", "ArrowLeft"];
