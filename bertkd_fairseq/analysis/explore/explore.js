@@ -114,7 +114,7 @@ const FILTERS = {
 };
 if (sentences.some((s) => s.asked < s.tokens)) FILTERS["without a teacher"] = (s) => s.asked < s.tokens;
 
-// What sorts first has the smallest value; nothing known comes last.
+// What sorts first has the smallest value; nothing known comes last, and equals stay in the order of the data.
 const last = (value) => value ?? Infinity;
 const SORTS = {
     "number in the data": (s) => s.index,
@@ -135,7 +135,7 @@ function filterAndSort() {
     const keep = FILTERS[$("filter").value];
     const key = SORTS[$("sort").value];
     state.shown = sentences.filter((s) => keep(s) && words.every((word) => s.text.includes(word)));
-    state.shown.sort((a, b) => key(a) - key(b) || a.index - b.index);
+    state.shown.sort((a, b) => key(a) - key(b));
     const whole = { first: "the first", worst: "the worst", random: "random ones" }[data.select];
     const some = sentences.length < data.inStore ? `, ${whole} of ${count(data.inStore)}` : "";
     $("count").textContent = `${count(state.shown.length)} of ${count(sentences.length)} sentences${some}`;
