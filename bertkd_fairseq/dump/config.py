@@ -47,7 +47,7 @@ class RowSettings:
 class DumpConfig:
     """The settings of :func:`bertkd_fairseq.dump.run.dump_topk`."""
 
-    data_bin: str = setting("data-bin made by `bertkd prepare`", positional=True)
+    data_bin: str = setting("data-bin of `bertkd prepare` or `fairseq-preprocess`", positional=True)
     path: str = setting(
         "the teacher: a checkpoint of fairseq-train --task bert_cmlm or of a translation task, or a folder with a "
         "translation model of Hugging Face. Several, separated by colons, teach the mean of their probabilities",
@@ -126,8 +126,8 @@ class DumpConfig:
         metavar="N",
     )
     precision: str = setting(
-        "precision of the BERT body; its output layer is always fp32. auto: on a CPU, bf16 where a measurement finds "
-        "it faster than fp32; on a GPU, bf16 or else fp16. A dump that continues keeps its precision",
+        "precision of the teacher, but for its output layer, which is always fp32. auto: on a CPU, bf16 where a "
+        "measurement finds it faster than fp32; on a GPU, bf16 or else fp16. A dump that continues keeps its precision",
         default=AUTO,
         choices=CHOICES,
     )

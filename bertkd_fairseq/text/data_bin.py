@@ -119,7 +119,7 @@ class DataBin:
         :raises DataError: if names leave the languages open, or :meth:`open` does.
         """
         path = Path(path)
-        if (path / SETTINGS_FILE).exists():
+        if (path / SETTINGS_FILE).exists() or not binarized_splits(path):
             return cls.open(path)
         if source_lang is None or target_lang is None:
             pairs = sorted({name.rpartition(".")[2] for name in binarized_splits(path)})

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from bertkd_fairseq.dump.rows import top_rows
 from bertkd_fairseq.tasks.checkpoint import load_checkpoint
 from bertkd_fairseq.topk_store import TopKStore
-from tests.conftest import USER_DIR, fairseq_command, run_command
+from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 from tests.families import FAMILIES, ROBERTA_IDS, hugging_face_logits, make_model, stock_model
 from tests.integration.conftest import DISTILL, DUMP, STUDENT, TEACHER, train_command
 
@@ -164,6 +164,9 @@ def test_every_stage(name: str, tmp_path: Path, miniature_corpus: Path, tiny_ber
     topk, checkpoint = tmp_path / "topk", tmp_path / "checkpoint_last.pt"
     run_command([*DUMP, data_bin, "--path", checkpoint, "--destdir", topk, "--topk", 4])
     check_rows(kind, checkpoint, data_bin, TopKStore.open(topk))
+
+    inspected = run_command([*BERTKD, "inspect", topk, "--data-bin", data_bin]).stdout
+    assert "gold token is the teacher's first" in inspected
 
     student = [option for option in STUDENT if option != "--share-all-embeddings"]
     saving = ("--save-dir", tmp_path / "student", "--no-epoch-checkpoints", "--max-update", 2)

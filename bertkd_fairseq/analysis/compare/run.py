@@ -99,7 +99,7 @@ class CompareConfig:
         "trials of the approximate randomisation", default=10_000, at_least=1, group=_TESTS
     )
     buckets: str = setting(
-        "longest reference of each length bucket but the last, in Moses words, or in characters where the target "
+        "ends of the length buckets: the longest reference in each, in Moses words, or in characters where the target "
         "language has no spaces",
         default="10,20,30,40,50",
         metavar="N,N,...",

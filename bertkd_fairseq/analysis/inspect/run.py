@@ -90,7 +90,9 @@ def inspect_store(config: InspectConfig) -> Inspection:
     raise_all(_top_k_problems(config, store))
     if config.verify:  # first: what has changed must not lead the rest astray
         _verify(store)
-    pairs = open_pairs(store, DataBin.open(config.data_bin)) if config.data_bin else None
+    pairs = None
+    if config.data_bin:
+        pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *_langs(store)))
     found = Inspection(store.summary(), store.k, config.verify)
     if config.sentence is not None:
         if not 0 <= config.sentence < len(store):
