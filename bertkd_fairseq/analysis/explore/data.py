@@ -13,7 +13,7 @@ from bertkd_fairseq.analysis.inspect.run import chunks, langs_of, open_pairs
 from bertkd_fairseq.analysis.inspect.students import Probabilities, Student
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.settings import named
-from bertkd_fairseq.text.data_bin import DataBin, check_split
+from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.segmentation.schemes import BYTE_BPE, detect_scheme, from_byte_alphabet
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.topk_store.rows import TopKRows
@@ -83,7 +83,6 @@ def explore(config: ExploreConfig) -> Exploration:
         hint = "Dump one without `--entries sampled`."
         raise ConfigurationError(must_be(named(config, "store"), wanted, seen, hint))
     langs = langs_of(store)
-    check_split(config.data_bin, store.meta["split"], langs)
     pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *langs))
     option = named(config, "students")
     students = [

@@ -92,7 +92,7 @@ def inspect_store(config: InspectConfig) -> Inspection:
         _verify(store)
     pairs = None
     if config.data_bin:
-        pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *_langs(store)))
+        pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *langs_of(store)))
     found = Inspection(store.summary(), store.k, config.verify)
     if config.sentence is not None:
         if not 0 <= config.sentence < len(store):
