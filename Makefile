@@ -11,7 +11,7 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-SOURCES := $(shell find bertkd_fairseq -name '*.py' -o -name '*.css' -o -name py.typed)
+SOURCES := $(shell find bertkd_fairseq -name '*.py' -o -name '*.css' -o -name '*.html' -o -name '*.js' -o -name py.typed)
 
 .PHONY: install demo test test-without-bfloat16 lint clean
 .DELETE_ON_ERROR:

@@ -49,7 +49,14 @@ setup(
     license="MIT",
     python_requires=f">=3.{OLDEST},<3.{NEWEST + 1}",
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
-    package_data={"bertkd_fairseq": ["py.typed", "analysis/compare/report.css", "options/*"]},
+    package_data={
+        "bertkd_fairseq": [
+            "py.typed",
+            "analysis/*.css",
+            *(f"analysis/*/*.{ending}" for ending in ("css", "html", "js")),
+            "options/*",
+        ]
+    },
     # The marker, so that on another Python pip names that, and not the first requirement that can't be met there.
     install_requires=[
         f'{name}; python_version >= "3.{OLDEST}" and python_version <= "3.{NEWEST}"'
@@ -67,6 +74,7 @@ setup(
             "pytest-xdist",
             "pyyaml",
             "ruff",
+            "selenium",  # drives a Chromium that is installed already
             "setuptools",
         ],
         **OPTIONAL,

@@ -29,6 +29,7 @@ COMMANDS = {
     "prepare": "turn parallel text into a data-bin that teacher and student share",
     "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
     "inspect": "show what a teacher store holds, verify it, and what students make of it",
+    "explore": "make one page to look through a teacher store, sentence by sentence, with students",
     "average": "average the parameters of several checkpoints",
     "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
     "compare": "score systems against the reference, test their differences, show where they differ",

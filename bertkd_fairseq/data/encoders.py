@@ -30,11 +30,12 @@ from bertkd_fairseq.text.segmentation.wordpiece import (
 )
 
 _UNRESOLVED = "${"  # an interpolation that fairseq did not fill in
-_POST_PROCESS: dict[str, Callable[[str], str]] = {
+POST_PROCESS: dict[str, Callable[[str], str]] = {
     WORDPIECE: undo_segmentation,
     BPE: partial(post_process, symbol="subword_nmt"),
     SENTENCEPIECE: partial(post_process, symbol="sentencepiece"),
 }
+"""What makes tokens, or text, of a line of symbols, by the subword scheme."""
 
 
 @dataclass
@@ -81,7 +82,7 @@ class BertKDMosesConfig(FairseqDataclass):
     )
     subword: str = field(
         default=WORDPIECE,
-        metadata={"help": f"what the symbols to decode are: {', '.join(_POST_PROCESS)}"},
+        metadata={"help": f"what the symbols to decode are: {', '.join(POST_PROCESS)}"},
     )
     tokenized: bool = field(
         default=False,
@@ -124,8 +125,8 @@ class BertKDMoses:
         if not self._cfg.undo_segmentation:
             return self._target.detokenize(line)
         if self._cfg.subword == SENTENCEPIECE:  # made of raw text
-            return _POST_PROCESS[SENTENCEPIECE](line)
-        return self._target.detokenize(_POST_PROCESS[self._cfg.subword](line))
+            return POST_PROCESS[SENTENCEPIECE](line)
+        return self._target.detokenize(POST_PROCESS[self._cfg.subword](line))
 
 
 def _open(data: Any, name: str) -> DataBin:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
+from tests.integration.browser import chromium
 
 TEACHER_UPDATES = 40
 # The same numbers on every machine; what --precision auto chooses depends on the CPU.
@@ -79,3 +81,10 @@ def topk(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Path
     dest = tmp_path_factory.mktemp("store") / "topk"
     run_command([*DUMP, data_bin, "--path", teacher, "--destdir", dest, "--topk", 4])
     return dest
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser for pages, or the reason why there is none."""
+    with chromium(tmp_path_factory.mktemp("profile")) as started:
+        yield started

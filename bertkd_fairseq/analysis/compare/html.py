@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 
 from bertkd_fairseq import __version__
 from bertkd_fairseq.analysis.compare.comparison import Comparison, Example
@@ -24,13 +23,12 @@ from bertkd_fairseq.analysis.compare.text import (
     signature_lines,
 )
 from bertkd_fairseq.analysis.compare.translations import System
+from bertkd_fairseq.analysis.styles import report_style
 
 
 def format_html(comparison: Comparison, reference: str, systems: Sequence[System]) -> str:
     """Return the report; ``reference`` is the path that was read, ``systems`` tell theirs."""
-    style = (
-        resources.files("bertkd_fairseq.analysis.compare").joinpath("report.css").read_text("utf-8")
-    )
+    style = report_style("bertkd_fairseq.analysis.compare", "compare.css")
     names = list(comparison.scores)
     title = " against ".join([", ".join(names[1:]), names[0]]) if names[1:] else names[0]
     sections = [_scores(comparison), *_details(comparison), *_examples(comparison)]

@@ -92,7 +92,7 @@ def inspect_store(config: InspectConfig) -> Inspection:
         _verify(store)
     pairs = None
     if config.data_bin:
-        pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *_langs(store)))
+        pairs = open_pairs(store, DataBin.of_any_origin(config.data_bin, *langs_of(store)))
     found = Inspection(store.summary(), store.k, config.verify)
     if config.sentence is not None:
         if not 0 <= config.sentence < len(store):
@@ -100,7 +100,8 @@ def inspect_store(config: InspectConfig) -> Inspection:
             raise ConfigurationError(must_be(named(config, "sentence"), wanted, config.sentence))
         return replace(found, sentence=sentence_entries(store, config.sentence, pairs))
     students = [
-        (name, Student(path, str(config.data_bin), _langs(store))) for name, path in config.students
+        (name, Student(path, str(config.data_bin), langs_of(store), named(config, "students")))
+        for name, path in config.students
     ]
     if pairs:
         statistics = store_statistics(store, pairs)
@@ -159,21 +160,22 @@ def open_pairs(store: TopKStore, data_bin: DataBin) -> Any:
     from bertkd_fairseq.data.pairs import load_pairs
     from bertkd_fairseq.data.store_match import mismatches
 
-    split, langs = store.meta["split"], _langs(store)
+    split, langs = store.meta["split"], langs_of(store)
     source, target = (Dictionary.load(str(data_bin.dictionary(lang))) for lang in langs)
     pairs = load_pairs(data_bin.path, split, langs, (source, target), left_pad_source=True)
     raise_all(mismatches(store, str(data_bin.path), split, langs, pairs), StoreError)
     return pairs
 
 
-def _langs(store: TopKStore) -> tuple[str, str]:
+def langs_of(store: TopKStore) -> tuple[str, str]:
+    """Return the languages that the teacher translates from and to."""
     return store.meta["source_lang"], store.meta["target_lang"]
 
 
 def store_statistics(store: TopKStore, pairs: Any) -> StoreStatistics:
     """Return the statistics of all rows against the target tokens of ``pairs``."""
     statistics = StoreStatistics()
-    for sentences, gold in _chunks(pairs):
+    for sentences, gold in chunks(pairs):
         statistics.add(store.sentences(sentences), gold, pairs.tgt_dict.eos())
     return statistics
 
@@ -186,7 +188,7 @@ def agreements(
     for name, student in students:
         agreement = StudentAgreement()
         predictions = student.predictions(pairs, name)
-        for sentences, gold in _chunks(pairs):
+        for sentences, gold in chunks(pairs):
             rows = slice(store.offsets[sentences[0]], store.offsets[sentences[-1] + 1])
             agreement.add(store.sentences(sentences), gold, pairs.tgt_dict.eos(), predictions[rows])
         found = by_name.setdefault(name, StudentRuns([], []))
@@ -195,7 +197,7 @@ def agreements(
     return by_name
 
 
-def _chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def chunks(pairs: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the numbers of consecutive sentences and their target tokens, some thousands at once."""
     for start in range(0, len(pairs), _SENTENCES_AT_ONCE):
         sentences = np.arange(start, min(start + _SENTENCES_AT_ONCE, len(pairs)))

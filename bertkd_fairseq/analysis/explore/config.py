@@ -1,0 +1,50 @@
+"""The settings of ``bertkd explore``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertkd_fairseq.settings import named, range_problems, setting
+
+FIRST, WORST, RANDOM = SELECTIONS = ("first", "worst", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig:
+    """The settings of :func:`bertkd_fairseq.analysis.explore.data.explore`.
+
+    ``students``: name and checkpoint of each.
+    """
+
+    store: str = setting("teacher store made by `bertkd dump-topk`", positional=True)
+    data_bin: str = setting("the data-bin that the store was made for", metavar="DIR")
+    students: Sequence[tuple[str, str]] = setting(
+        "name and checkpoint of each student", default=(), option="--student", declared=False
+    )
+    max_sentences: int = setting(
+        "show at most N sentences of the store", default=1000, at_least=1, metavar="N"
+    )
+    select: str = setting(
+        "which: the first ones, those where the teacher is wrong most often, or random ones",
+        default=FIRST,
+        choices=SELECTIONS,
+    )
+    seed: int = setting("seed of the random ones", default=1, at_least=0)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the settings, without opening anything."""
+        problems = range_problems(self)
+        problems += [
+            f"there is no checkpoint at {path}. Train a student first."
+            for _, path in self.students
+            if not Path(path).is_file()
+        ]
+        problems += [
+            f"Each `{named(self, 'students')}` must have a name of its own, but {count} are called {name!r}."
+            for name, count in Counter(name for name, _ in self.students).items()
+            if count > 1
+        ]
+        return problems
