@@ -6,7 +6,7 @@
 #
 # Every part continues where it was interrupted; `ensemble` goes on from `wordpiece`.
 set -euo pipefail
-here=$(dirname -- "${BASH_SOURCE[0]}")
+here=$(dirname -- "${BASH_SOURCE[0]}")/..
 : "${ROOT:?must be the folder of all results}"
 export LAYERS=${LAYERS:-2} DIM=${DIM:-128} FFN=${FFN:-256}                  # of the students
 export TEACHER_UPDATES=${TEACHER_UPDATES:-600} TEACHER_WARMUP=${TEACHER_WARMUP:-30}
