@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Which subword scheme, and which teacher: small students of equal schedules, as docs/results.md has them.
+# Which subword scheme, and which teacher: small students of equal schedules.
 #
 #   DATA=... BERT=... ROOT=work/schemes ./teachers_and_schemes.sh            # all, one after the other
 #   ... ./teachers_and_schemes.sh wordpiece                                  # or: bpe, sentencepiece, ensemble
