@@ -56,6 +56,7 @@ def _texts(nbest: NBest, data_bin: DataBin) -> list[list[str]]:
     text, _ = both_forms(
         generated,
         decoded if len(decoded) == len(generated) else generated,
+        lambda lines: [moses.tokenize(line) for line in lines],
         lambda lines: [moses.detokenize(line) for line in lines],
     )
     ends = np.cumsum(nbest.sizes).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,17 @@ from bertkd_fairseq.analysis.compare.generated import (
 )
 from bertkd_fairseq.errors import DataError, raise_all
 from bertkd_fairseq.text.lines import read_lines
+from bertkd_fairseq.text.segmentation.schemes import (
+    BPE,
+    BYTE_BPE,
+    GPT2,
+    SENTENCEPIECE,
+    detect_scheme,
+)
 from bertkd_fairseq.text.segmentation.wordpiece import undo_segmentation
 
+_OF_OTHERS = (BPE, SENTENCEPIECE, GPT2, BYTE_BPE)  # which fairseq's own --bpe undoes
+_ENTITY = re.compile("&(amp|lt|gt|quot|apos|#91|#93|#124);")
 Decode = Callable[[list[str]], list[str]]
 
 
@@ -72,17 +82,42 @@ def read_run(
     if decoded:
         raise_all(missing_lines(path, "D", decoded, count), DataError)
     generated = [each.symbols for each in first]
-    text, words = both_forms(generated, list(decoded.values()) or generated, detokenize)
+    shown = list(decoded.values()) or generated
+    if reference is not None and _escaped(generated) and not _escaped(reference):
+        generated, shown = ([html.unescape(line) for line in lines] for lines in (generated, shown))
+    _check_decoded(path, generated, shown)
+    text, words = both_forms(generated, shown, tokenize, detokenize)
     return Run(Path(path), "fairseq-generate", text, words)
 
 
 def both_forms(
-    generated: list[str], decoded: list[str], detokenize: Decode
+    generated: list[str], decoded: list[str], tokenize: Decode, detokenize: Decode
 ) -> tuple[list[str], list[str]]:
     """Return the raw text and the Moses words of what H- and D- lines hold, however fairseq-generate decoded it."""
+    if _scheme(generated) in _OF_OTHERS:
+        return decoded, tokenize(decoded)
     words = [undo_segmentation(line) for line in generated]
     # Decoded to raw text already? Only if D- is neither H- itself nor the words inside H-.
     return detokenize(words) if decoded in (generated, words) else decoded, words
+
+
+def _scheme(lines: Sequence[str]) -> str:
+    return detect_scheme(sorted({symbol for line in lines for symbol in line.split()}))
+
+
+def _escaped(lines: Sequence[str]) -> bool:
+    """Tell whether ``lines`` have signs as Moses' own script escapes them, which sacremoses does too."""
+    return any(_ENTITY.search(line) for line in lines)
+
+
+def _check_decoded(path: str | Path, generated: list[str], decoded: list[str]) -> None:
+    """:raises DataError: if subwords of other tools are still apart."""
+    scheme = _scheme(generated)
+    if scheme in _OF_OTHERS and decoded == generated:
+        raise DataError(
+            f"`{path}` must hold words or text, but holds symbols of {scheme}. "
+            "Decode again with --bpe, or with --post-process."
+        )
 
 
 def _check_targets(

@@ -149,3 +149,38 @@ def test_translations_of_another_split_of_the_same_size(tmp_path: Path) -> None:
         "`OUT` must be translations of this reference, but its T- lines agree with 1 of 3 sentences. "
         "Decode this split (--gen-subset), or compare with the other's reference."
     )
+
+
+OTHERS = {
+    "bpe": ["A man , al@@ one .", "Two dog@@ s run .", "It &apos;s a T@@ -@@ shirt !"],
+    "sentencepiece": ["▁A ▁man , ▁al one .", "▁Two ▁dog s ▁run .", "▁It ' s ▁a ▁T - shirt !"],
+}
+
+
+def of_other_tools(path: Path, symbols: list[str], decoded: list[str]) -> Path:
+    pairs = enumerate(zip(symbols, decoded, strict=True))
+    lines = [f"H-{i}\t-0.5\t{h}\nD-{i}\t-0.5\t{d}" for i, (h, d) in pairs]
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("scheme", OTHERS)
+def test_words_of_other_schemes_are_those_of_the_decoded_text(tmp_path: Path, scheme: str) -> None:
+    path = of_other_tools(tmp_path / "out", OTHERS[scheme], RAW)
+    assert read(path, reference=RAW) == ("fairseq-generate", RAW, WORDS)
+
+
+@pytest.mark.parametrize("scheme", OTHERS)
+def test_symbols_of_other_schemes_have_to_be_decoded(tmp_path: Path, scheme: str) -> None:
+    path = of_other_tools(tmp_path / "out", OTHERS[scheme], OTHERS[scheme])
+    assert message(path, 3) == (
+        f"`OUT` must hold words or text, but holds symbols of {scheme}. Decode again with --bpe, or with "
+        "--post-process."
+    )
+
+
+def test_words_that_moses_escaped_are_those_of_the_reference(tmp_path: Path) -> None:
+    """As ``--remove-bpe`` leaves them, where the data-bin was made with Moses' own escapes."""
+    escaped = [words.replace("'", "&apos;") for words in WORDS]
+    path = of_other_tools(tmp_path / "out", escaped, escaped)
+    assert read(path, reference=RAW) == ("fairseq-generate", RAW, WORDS)
