@@ -3,7 +3,7 @@
 OpenMP's threads wait for each other by spinning. On a quiet machine that is fastest; beside other work the
 spinning takes the processors from the very threads that are waited for, and a step takes ten times as long
 (docs/machines.md has the measurements). A short spin before going to sleep is never much worse than the best.
-These libraries read their settings when they are loaded or when a process starts, so they have to be in the
+Most of these libraries read their settings when they are loaded or when a process starts, so they have to be in the
 environment before that. What the user has set stays.
 """
 
@@ -29,6 +29,10 @@ _MALLOC = {
 }
 """Memory that is freed stays with the process: faulting it in anew takes a seventh to a third of an update."""
 
+_PRIMITIVES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
+"""oneDNN keeps what it has built for the last 1,024 shapes of operands, and its memory. In training hardly any shape
+comes again: the number of masked tokens is another in every batch."""
+
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -39,10 +43,17 @@ def settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         added |= _WAITING
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in environment:
         added |= _MALLOC
+    added |= {name: value for name, value in _PRIMITIVES.items() if name not in environment}
     processors = available_processors()
     if "OMP_NUM_THREADS" not in environment and processors < (os.cpu_count() or 1):
         added["OMP_NUM_THREADS"] = str(processors)
     return added
+
+
+def keep_few_primitives() -> None:
+    """Let oneDNN, which reads this when it first computes, keep the operations of few shapes, unless the user says."""
+    for name, value in _PRIMITIVES.items():
+        os.environ.setdefault(name, value)
 
 
 _added: dict[str, str] = {}

@@ -1,9 +1,10 @@
 """fairseq tasks; importing them registers every part of the plugin with fairseq."""
 
 from bertkd_fairseq import compat
-from bertkd_fairseq.process import excepthook
+from bertkd_fairseq.process import excepthook, threads
 
 compat.apply()
+threads.keep_few_primitives()
 excepthook.install()
 excepthook.install_for_hydra()
 compat.join_torchrun_without_cuda()

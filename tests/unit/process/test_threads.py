@@ -25,6 +25,7 @@ def without_malloc(environment: dict[str, str]) -> dict[str, str]:
     added = threads.settings(environment)
     assert ("GLIBC_TUNABLES" in added) == (sys.platform == "linux")
     added.pop("GLIBC_TUNABLES", None)
+    assert added.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "64"
     return added
 
 
@@ -42,7 +43,16 @@ def test_the_users_way_of_waiting_stays(name: str) -> None:
 
 
 def test_the_users_memory_settings_stay() -> None:
-    assert threads.settings({"GLIBC_TUNABLES": ""}) == WAITING
+    mine = {"GLIBC_TUNABLES": "", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024"}
+    assert threads.settings(mine) == WAITING
+
+
+def test_a_training_keeps_few_primitives_however_it_was_started() -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    code = f"import os, bertkd_fairseq.tasks; print(os.environ['{name}'])"
+    for given, wanted in (({}, "64"), ({name: "7"}, "7")):
+        done = run_command([sys.executable, "-c", code], env=given)
+        assert done.stdout.split()[-1] == wanted
 
 
 @pytest.mark.parametrize(
