@@ -89,11 +89,16 @@ def match_symbols(symbols: Sequence[str], pieces: Sequence[Pieces]) -> Matches:
     """Count the text symbols of a dictionary by the number of ``pieces`` (V,) that write each."""
     by_kind: dict[str, list[str]] = {"exact": [], "averaged": [], "unmatched": []}
     for symbol, written in zip(symbols, pieces, strict=True):
-        if symbol not in SPECIAL_PIECES and not is_padding(symbol):
+        if is_text(symbol):
             kind = "unmatched" if not written else "exact" if len(written) == 1 else "averaged"
             by_kind[kind].append(symbol)
     examples = {kind: found[:_EXAMPLES] for kind, found in by_kind.items()}
     return Matches(**{kind: len(found) for kind, found in by_kind.items()}, examples=examples)
+
+
+def is_text(symbol: str) -> bool:
+    """Tell whether a dictionary's symbol stands for text: it is no special, and no padding."""
+    return symbol not in SPECIAL_PIECES and not is_padding(symbol)
 
 
 def is_padding(symbol: str) -> bool:

@@ -1,7 +1,7 @@
 """Task ``bert_cmlm``: fine-tune BERT to predict masked target tokens from source and target (stage 1)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -131,23 +131,28 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
     def teacher_vocabulary(self, bert_model: str, num_embeddings: int) -> TeacherVocabulary:
         """Map the dictionaries to the pieces of a pretrained model that has so many embeddings."""
         source, target = str(self.cfg.source_lang), str(self.cfg.target_lang)
+        data_bin = _open(self.cfg)
+        # A joined dictionary's symbols stand in the text of both languages.
+        sides = [[target], [source]] if self.source_offset else [[target, source]]
+        of_target, *of_source = (self._side(data_bin, langs) for langs in sides)
         reader = SymbolReader(
-            data_bin=_open(self.cfg),
-            target=self._side(target, *([source] if not self.source_offset else [])),
-            source=self._side(source) if self.source_offset else None,
+            data_bin=data_bin,
+            target=of_target,
+            source=of_source[0] if of_source else None,
             subword=self.cfg.subword,
             encoder_json=self.cfg.encoder_json,
         )
         return reader.vocabulary(bert_model, num_embeddings)
 
-    def _side(self, *langs: str) -> Side:
-        data_bin = _open(self.cfg)
+    def _side(self, data_bin: DataBin, langs: Sequence[str]) -> Side:
+        """Return the dictionary of the first of ``langs``, and the text of all of them."""
         of_target = langs[0] == self.cfg.target_lang
         dictionary = self.target_dictionary if of_target else self.source_dictionary
 
         def sentences() -> Iterator[np.ndarray]:
             pairs = self.load_pairs(str(data_bin.path), self.cfg.train_subset.split(",")[0])
-            for side in (pairs.tgt, pairs.src)[0 if of_target else 1 :][: len(langs)]:
+            for lang in langs:
+                side = pairs.tgt if lang == self.cfg.target_lang else pairs.src
                 for index in range(min(len(side), _COUNTED)):
                     yield side[index].numpy()
 

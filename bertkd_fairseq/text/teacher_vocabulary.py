@@ -15,10 +15,10 @@ from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.segmentation.fast_tokenizer import load_fast_tokenizer
 from bertkd_fairseq.text.segmentation.schemes import (
     BPE,
-    BPE_MARK,
     WORDPIECE,
     Surface,
     detect_scheme,
+    joins_next,
     make_scheme,
     scheme_problems,
 )
@@ -167,7 +167,7 @@ def describe(where: str, scheme: str, matches: Matches, name: str) -> str:
 
 def opening_shares(symbols: Sequence[str], sentences: Iterable[np.ndarray]) -> np.ndarray:
     """Return how often each symbol of subword-nmt opens a word in ``sentences`` of ids: (V,), 1 if it never occurs."""
-    joins = np.array([symbol.endswith(BPE_MARK) and symbol != BPE_MARK for symbol in symbols])
+    joins = np.array([joins_next(symbol) for symbol in symbols])
     seen, opening = np.zeros(len(symbols), dtype=np.int64), np.zeros(len(symbols), dtype=np.int64)
     for ids in sentences:
         opens = np.ones(len(ids), dtype=bool)

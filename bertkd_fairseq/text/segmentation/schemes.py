@@ -18,14 +18,14 @@ Only the teacher asks these questions. A line of symbols becomes text by the sch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
 from bertkd_fairseq.text.segmentation.wordpiece import split_mark
-from bertkd_fairseq.vocabulary import SPECIAL_PIECES, is_padding
+from bertkd_fairseq.vocabulary import is_text
 
 WORDPIECE, BPE, SENTENCEPIECE, GPT2, BYTE_BPE, WORDS = SCHEMES = (
     "wordpiece",
@@ -59,17 +59,17 @@ class Scheme:
     surface: Callable[[str], Surface]
 
 
-def text_symbols(symbols: Iterable[str]) -> list[str]:
-    """Return those of a dictionary's symbols that stand for text: no specials, no padding."""
-    return [symbol for symbol in symbols if symbol not in SPECIAL_PIECES and not is_padding(symbol)]
+def joins_next(symbol: str) -> bool:
+    """Tell whether a symbol of ``bpe`` bears its mark: the next symbol goes on with the word."""
+    return len(symbol) > len(BPE_MARK) and symbol.endswith(BPE_MARK)
 
 
 def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
     """Return which share of the text symbols bears the mark of each scheme that has one."""
-    texts = text_symbols(symbols)
+    texts = list(filter(is_text, symbols))
     tests: dict[str, Callable[[str], bool]] = {
         WORDPIECE: lambda symbol: bool(split_mark(symbol)[0]),
-        BPE: lambda symbol: len(symbol) > len(BPE_MARK) and symbol.endswith(BPE_MARK),
+        BPE: joins_next,
         SENTENCEPIECE: lambda symbol: symbol.startswith(WORD_MARK),
         GPT2: lambda symbol: symbol.isascii() and symbol.isdecimal(),
         BYTE_BPE: lambda symbol: symbol.startswith(BYTE_SPACE),
@@ -114,8 +114,7 @@ def _wordpiece(symbol: str) -> Surface:
 
 
 def _bpe(symbol: str) -> Surface:
-    marked = len(symbol) > len(BPE_MARK) and symbol.endswith(BPE_MARK)
-    return Surface(symbol.removesuffix(BPE_MARK) if marked else symbol, None)
+    return Surface(symbol.removesuffix(BPE_MARK) if joins_next(symbol) else symbol, None)
 
 
 def _sentencepiece(symbol: str) -> Surface:
