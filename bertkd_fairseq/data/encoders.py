@@ -19,7 +19,7 @@ from fairseq.data.encoders import register_bpe, register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
-from bertkd_fairseq.errors import ConfigurationError
+from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.moses import MosesText, TokenizedText, Words
 from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE, WORDPIECE
@@ -95,8 +95,11 @@ class BertKDMoses:
     """Raw text to Moses tokens as ``bertkd prepare`` makes them, and Moses tokens to text."""
 
     def __init__(self, cfg: BertKDMosesConfig) -> None:
-        """:raises BertKDError: if neither options nor data-bin tell the target language."""
+        """:raises BertKDError: if neither options nor data-bin tell the target language, or a scheme is unknown."""
         self._cfg = cfg
+        if cfg.subword not in POST_PROCESS:
+            wanted = f"one of {', '.join(POST_PROCESS)}"
+            raise ConfigurationError(must_be("subword of bertkd_moses", wanted, cfg.subword))
         if cfg.target_lang is None:
             _ = self._data_bin  # a mistake is told now, not after the first epoch
 
