@@ -26,8 +26,9 @@ stage() {
     local name=$1 log=$WORK/logs/$1.log done_file=$WORK/$1.done start=$SECONDS command code=0
     shift
     printf -v command '%q ' "$@"
-    # WORK by name, so that a copy of the folder is still complete.
+    # WORK and the package by name, so that a copy of the folder is still complete, for another checkout too.
     command=${command//"$WORK"/'$WORK'}
+    command=${command//"$USER_DIR"/'$USER_DIR'}
     if [[ -f $done_file ]]; then
         [[ $(<"$done_file") == "$command" ]] ||
             fail "$name is complete in $WORK, but with other settings (see $done_file)." \

@@ -332,15 +332,13 @@ def test_fairseq_finds_languages_and_tokenizer_in_the_data_bin(
 
 
 def test_punctuation_is_treated_as_the_data_bin_was(tmp_path: Path) -> None:
-    from argparse import Namespace
-
     from bertkd_fairseq import compat
 
     compat.apply()
-    from bertkd_fairseq.data.encoders import BertKDMoses
+    from bertkd_fairseq.data.encoders import BertKDMoses, BertKDMosesConfig
 
     settings = {"format": 1, "source_lang": "de", "target_lang": "en", "lowercase": True}
-    cfg = Namespace(data_bin=str(tmp_path), source_lang=None, target_lang=None)
+    cfg = BertKDMosesConfig(data_bin=str(tmp_path))
     wanted = {None: '" ja "', True: '" ja "', False: "„ ja “"}  # None: before it was recorded
     for normalize, tokens in wanted.items():
         known = {} if normalize is None else {"normalize_punctuation": normalize}
