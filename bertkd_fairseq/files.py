@@ -180,7 +180,8 @@ def only_process(folder: str | os.PathLike[str], command: str) -> Iterator[None]
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
-                    f"`{os.fspath(folder)}` is in use by another `{command}`. Let that end, or choose another folder."
+                    f"`{os.fspath(folder)}` is in use by another `{command}`. Wait until that ends, or choose another "
+                    "folder."
                 ) from None
         yield
     finally:

@@ -18,7 +18,7 @@ def name_problems(option: str, name: str | None) -> list[str]:
     elif folder.is_file():
         seen = f"the file {name}"
     elif not folder.is_dir() and (folder.is_absolute() or name.startswith(".")):
-        seen = f"{name}, not a folder"
+        seen = f"{name}, which is no folder,"
     else:
         return []
     return [must_be(option, "a folder or a hub name", seen)]

@@ -1,7 +1,7 @@
-"""Groups of a teacher's parameters, by their depth, and the learning rate of each as a multiple of ``--lr``.
+"""Group a teacher's parameters by depth, and give each group a learning rate as a multiple of ``--lr``.
 
-The teacher writes a group's name on each parameter as ``param_group``, which is where fairseq's ``composite`` optimizer
-looks for it; ``bert_adamw`` gives each group its rate.
+The teacher sets the attribute ``param_group`` of each parameter to the name of its group, because fairseq's ``composite``
+optimizer reads that attribute. ``bert_adamw`` gives each group its learning rate.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ ROWS = "rows"
 """Input embeddings of the dictionary's symbols."""
 
 EMBEDDINGS = "embeddings"
-"""All else below the first layer: embeddings of positions and token types, and their normalisation."""
+"""Everything else below the first layer: embeddings of positions and token types, and their normalisation."""
 
 HEAD = "head"
-"""All above the last layer: the head and the output layer."""
+"""Everything above the last layer: the head and the output layer."""
 
 _LAYER = "layer_"
 
@@ -26,10 +26,10 @@ def layer_group(layer: int) -> str:
 
 
 def group_in_encoder(name: str, num_layers: int) -> str:
-    """Return the group of an encoder's parameter by the name that transformers gives it.
+    """Return the group of an encoder's parameter, by its name in transformers.
 
-    Layers stand in lists, so that the first number in a name is the layer. What stands in none is an
-    embedding, or belongs to what comes out of the last layer.
+    The layers are in a list, so the first number in a name is the number of the layer. A parameter without a number is
+    part of the embeddings, or is used after the last layer and belongs to the last layer's group.
     """
     number = re.search(r"\.(\d+)\.", name)
     if number:
@@ -38,7 +38,7 @@ def group_in_encoder(name: str, num_layers: int) -> str:
 
 
 def num_layers(groups: set[str]) -> int:
-    """Return how many layers a model has whose groups these are."""
+    """Return the number of layers of a model that has these groups."""
     layers = [int(group.removeprefix(_LAYER)) for group in groups if group.startswith(_LAYER)]
     return max(layers, default=-1) + 1
 
@@ -48,9 +48,9 @@ def rate_scale(
 ) -> float:
     """Return the learning rate of a group as a multiple of ``--lr``.
 
-    Each layer has ``layer_decay`` times the rate of the one above, from the last one, which has ``layer_decay``
-    itself, down to the embeddings (ELECTRA, arXiv 2003.10555, appendix B). ``head`` and, where given, ``rows``
-    are the multiples of these groups whatever the decay.
+    The last layer has the multiple ``layer_decay``. Each layer below it has ``layer_decay`` times the multiple of the
+    layer above, and so have the embeddings (ELECTRA, arXiv 2003.10555, appendix B). ``head`` is the multiple of the
+    head, and ``rows``, if given, that of the rows. The decay doesn't change these two.
     """
     if group == HEAD:
         return head

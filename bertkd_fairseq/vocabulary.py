@@ -1,9 +1,8 @@
 """From the fairseq dictionary to the teacher's embeddings.
 
-The teacher reads and predicts fairseq ids. A symbol of a WordPiece data-bin stands for one WordPiece of the teacher's
-own tokenizer; only WordPieces that some symbol stands for keep their embedding, so that a multilingual BERT doesn't
-drag 100,000 unused ones along. A symbol of any other data-bin gets an embedding of its own, which starts from the
-pieces that write its text.
+The teacher reads and predicts fairseq ids. In a WordPiece data-bin, each symbol stands for one WordPiece of the teacher's
+own tokenizer. Only these WordPieces keep their embeddings, so that a multilingual BERT doesn't carry 100,000 unused ones.
+In any other data-bin, each symbol gets an embedding of its own. It starts from the pieces that write the symbol's text.
 """
 
 from __future__ import annotations
@@ -18,34 +17,35 @@ import numpy as np
 from bertkd_fairseq.errors import DataError
 
 SPECIAL_PIECES = {"<s>": "[CLS]", "<pad>": "[PAD]", "</s>": "[SEP]", "<unk>": "[UNK]"}
-"""fairseq's specials and the BERT tokens that they stand for; EOS closes both source and target as [SEP]."""
+"""fairseq's special symbols and the BERT tokens that they stand for. EOS ends both source and target, as [SEP] does."""
 
 MASK_PIECE = "[MASK]"
 PADDING_SYMBOL_PREFIX = "madeupword"
-"""fairseq pads a dictionary to a multiple of 8 with symbols of this name; they never occur in data."""
+"""fairseq pads a dictionary to a multiple of 8 with symbols of this name. They never occur in data."""
 
 _NEVER_PREDICTED = ("<s>", "<pad>")
 _EXAMPLES = 5
 _DRAWING_SEED = 0
 MOST_UNMATCHED = 1 / 3
-"""Share of the symbols above which a teacher's tokenizer isn't one for the text."""
+"""If more than this share of the symbols has no pieces, the teacher's tokenizer doesn't suit the text."""
 
 Pieces = tuple[int, ...]
-"""Ids of the teacher's pieces that write a symbol's text; empty where none does."""
+"""Ids of the teacher's pieces that together write a symbol's text; empty if there are none."""
 
 
 @dataclass(frozen=True)
 class TeacherVocabulary:
-    """What the teacher knows of S symbols that it reads, the V of the target dictionary first, with R embeddings.
+    """How the S symbols that the teacher reads map to its R embeddings.
 
-    Source and target share one dictionary (S = V), or the source's symbols follow the target's.
+    The V symbols of the target dictionary come first. If the source has a dictionary of its own, its symbols follow;
+    otherwise S = V.
 
-    ``row_pieces`` (R,): the pieces whose mean each embedding starts from; where there are none, it is drawn from the
-    mean and covariance of all pretrained embeddings.
-    ``embedding_index`` (S,) int64: which embedding a symbol reads; its output weights start from the same.
+    ``row_pieces`` (R,): for each embedding, the pieces whose mean it starts from. Without pieces, it is drawn from a
+    normal distribution with the mean and covariance of all pretrained embeddings.
+    ``embedding_index`` (S,) int64: the embedding that each symbol reads. Its output weights start from the same pieces.
     ``never_predicted`` (V,) bool: symbols that can't be predicted (``<s>``, ``<pad>``, dictionary padding).
-    ``mask_index``: which embedding is that of the mask, which no symbol stands for.
-    ``num_pieces``: how many pieces the tokenizer has in all.
+    ``mask_index``: the embedding of the mask, which no symbol stands for.
+    ``num_pieces``: the number of pieces that the tokenizer has.
     """
 
     row_pieces: tuple[Pieces, ...]
@@ -56,7 +56,7 @@ class TeacherVocabulary:
 
 
 class SpecialIds(NamedTuple):
-    """What stands for fairseq's specials and for the mask among the teacher's pieces."""
+    """The ids of the teacher's pieces that stand for fairseq's special symbols and for the mask."""
 
     bos: int
     pad: int
@@ -66,13 +66,16 @@ class SpecialIds(NamedTuple):
 
     @property
     def by_symbol(self) -> dict[str, int]:
-        """The id of each of fairseq's specials."""
+        """The id for each of fairseq's special symbols."""
         return dict(zip(SPECIAL_PIECES, self[: len(SPECIAL_PIECES)], strict=True))
 
 
 @dataclass(frozen=True)
 class Matches:
-    """How many symbols of a dictionary are one piece of the teacher, several, or none, with examples of each."""
+    """How many symbols of a dictionary are written by one piece of the teacher, by several, or by none.
+
+    ``examples``: some symbols of each kind, by the names of the other fields.
+    """
 
     exact: int
     averaged: int
@@ -81,7 +84,7 @@ class Matches:
 
     @property
     def share_unmatched(self) -> float:
-        """The share of the symbols that match nothing."""
+        """The share of the symbols that have no pieces, from 0 to 1."""
         return self.unmatched / max(1, self.exact + self.averaged + self.unmatched)
 
 
@@ -97,12 +100,12 @@ def match_symbols(symbols: Sequence[str], pieces: Sequence[Pieces]) -> Matches:
 
 
 def is_text(symbol: str) -> bool:
-    """Tell whether a dictionary's symbol stands for text: it is no special, and no padding."""
+    """Return whether a dictionary's symbol stands for text, and is neither special nor padding."""
     return symbol not in SPECIAL_PIECES and not is_padding(symbol)
 
 
 def is_padding(symbol: str) -> bool:
-    """Tell whether a symbol only pads the dictionary."""
+    """Return whether a symbol only pads the dictionary."""
     return symbol.startswith(PADDING_SYMBOL_PREFIX)
 
 
@@ -114,9 +117,11 @@ def map_symbols(
     specials: SpecialIds,
     num_pieces: int,
 ) -> TeacherVocabulary:
-    """Give every symbol an embedding of its own, which starts from its pieces; ``source`` is empty if it is joined.
+    """Give every symbol an embedding of its own, which starts from the symbol's pieces.
 
-    Two symbols of equal text, as ``dog`` and ``dog@@``, start from the same but can learn to differ.
+    Two symbols of equal text, such as ``dog`` and ``dog@@``, start from the same pieces but can learn to differ.
+
+    :param source: the source dictionary; empty if source and target share one.
     """
     symbols = (*target, *source)
     special = specials.by_symbol
@@ -140,8 +145,8 @@ def build_teacher_vocabulary(
 ) -> TeacherVocabulary:
     """Map every symbol of a joined WordPiece dictionary to the embedding of its WordPiece.
 
-    ``pieces_of`` names the WordPieces that symbols of the text stand for
-    (as :meth:`~bertkd_fairseq.text.segmentation.wordpiece.WordPieceSegmenter.pieces` does); ``piece_ids`` is the
+    ``pieces_of`` returns the WordPieces that symbols stand for, as
+    :meth:`~bertkd_fairseq.text.segmentation.wordpiece.WordPieceSegmenter.pieces` does. ``piece_ids`` is the
     tokenizer's vocabulary.
 
     :raises DataError: if the tokenizer lacks one of BERT's special tokens.
@@ -169,10 +174,11 @@ def _never_predicted(symbols: Sequence[str]) -> np.ndarray:
 
 
 def embedding_rows(pretrained: np.ndarray, row_pieces: Sequence[Pieces]) -> np.ndarray:
-    """Return what R embeddings start from: (R, H) float32, out of the pretrained ones (P, H) float32.
+    """Return the values that R embeddings start from: (R, H) float32. ``pretrained``: (P, H) float32.
 
-    One piece gives a copy, several their mean, none a draw from a normal distribution with the mean and the
-    covariance of all. The draws are the same every time.
+    An embedding of one piece is a copy of that piece's, and one of several pieces is their mean. One without pieces is
+    drawn from a normal distribution with the mean and the covariance of all pretrained embeddings. The draws are the
+    same every time.
     """
     rows = np.empty((len(row_pieces), pretrained.shape[1]), dtype=np.float32)
     drawn = [row for row, pieces in enumerate(row_pieces) if not pieces]
@@ -199,7 +205,7 @@ def check_special_pieces(piece_ids: Mapping[str, int]) -> None:
 
 
 def dictionary_hash(symbols: Sequence[str]) -> str:
-    """Return a hash of the symbols in their order: equal if and only if ids mean the same."""
+    """Return a hash of the symbols in their order. Two hashes are equal if and only if all ids mean the same."""
     digest = hashlib.sha256()
     for symbol in symbols:
         digest.update(symbol.encode("utf-8", "surrogatepass") + b"\n")

@@ -55,7 +55,7 @@ def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
             break
     if len(numbered) < count:
         raise CheckpointError(
-            f"`{save_dir}` must hold at least {count} checkpoints by update or by epoch, but holds "
+            f"`{save_dir}` must hold at least {count} checkpoints numbered by update or epoch, but holds "
             f"{len(numbered)} instead. Train with `--save-interval-updates` and "
             f"`--keep-interval-updates {count}`."
         )
@@ -92,7 +92,8 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     """
     times = Counter(path.resolve() for path in paths)
     raise_all(
-        (f"`{path}` must be given once." for path, n in times.items() if n > 1), CheckpointError
+        (f"`{path}` must be given only once." for path, n in times.items() if n > 1),
+        CheckpointError,
     )
     state = load_checkpoint(paths[0])
     dtypes = {name: value.dtype for name, value in state["model"].items()}
@@ -141,7 +142,9 @@ def _differences(
     if sums.keys() != model.keys():
         names = sorted(sums.keys() ^ model.keys())
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-        return [f"`{path}` must have the parameters of {first}, but only one has {shown}."]
+        return [
+            f"`{path}` must have the parameters of {first}, but only one of the two has {shown}."
+        ]
     return [
         must_be(f"{path}: {name}", f"as in {first}", _difference(total, model[name]))
         for name, total in sums.items()

@@ -115,6 +115,6 @@ def _sentence_problem(store: TopKStore, data_bin: str, pairs: Any) -> str:
     if not len(changed):
         return f"the files of {data_bin} aren't those that {store.path} was dumped for, though every pair is equal."
     return (
-        f"sentence {int(changed[0])} of {data_bin} isn't the one that {store.path} was dumped for, "
-        f"nor are {len(changed) - 1} others."
+        f"sentence {int(changed[0])} of {data_bin} isn't the one that {store.path} was dumped for. "
+        f"Sentences that differ: {len(changed)}."
     )

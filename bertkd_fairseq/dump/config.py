@@ -108,11 +108,11 @@ class TeacherConfig:
         count, name = len(self.path.split(os.pathsep)), named(self, "weights")
         numbers = self._weights()
         if len(numbers) != count:
-            teachers = "one number" if count == 1 else f"{count} numbers, as many as teachers,"
-            return [must_be(name, f"{teachers} separated by commas", self.weights)]
+            several = f"{count} numbers separated by commas, one for each teacher"
+            return [must_be(name, "one number" if count == 1 else several, self.weights)]
         # Written so that a NaN is refused.
         if not all(number > 0 for number in numbers):
-            return [must_be(name, "above 0 each", self.weights)]
+            return [must_be(name, "numbers above 0", self.weights)]
         if not abs(sum(numbers) - 1) <= WEIGHTS_MAY_MISS:
             return [must_be(name, "numbers that sum to 1", f"{self.weights} ({sum(numbers):g})")]
         return []

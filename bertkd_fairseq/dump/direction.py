@@ -37,7 +37,7 @@ def find_direction(
     check_split(data_bin, split, (source, target))
     if (source, target) not in there and None in asked:
         options = f"{_OPTIONS[0]} {source} {_OPTIONS[1]} {target}"
-        hint = f"Use a data-bin of that direction; if this one is to be read so, say {options}."
+        hint = f"Use a data-bin of that direction, or give {options} to turn this one round."
         wanted, seen = f"from {source} to {target} like the teachers", f"from {target} to {source}"
         raise DataError(must_be(f"{split} of {data_bin}", wanted, seen, hint))
     return source, target
@@ -49,7 +49,7 @@ def direction_problems(langs: MaybeLangs, trained: Mapping[str, MaybeLangs]) -> 
     for path, direction in trained.items():
         if any(a and b and a != b for a, b in zip(langs, direction, strict=True)):
             wanted = f"teachers from {langs[0]} to {langs[1]}"
-            seen = f"one from {direction[0]} to {direction[1]}, {path},"
+            seen = f"{path}, which goes from {direction[0]} to {direction[1]},"
             problems.append(must_be(named(TeacherConfig, "path"), wanted, seen))
     return problems
 

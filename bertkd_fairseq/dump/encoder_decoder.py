@@ -184,8 +184,9 @@ def read_config(folder: str, name: str) -> dict[str, Any]:
         raise ConfigurationError(must_be(name, wanted, seen)) from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in FAMILIES or config.get("is_encoder_decoder") is False:
-        wanted = f"folders of an encoder-decoder ({', '.join(FAMILIES)})"
-        raise ConfigurationError(must_be(name, wanted, f"{folder} of {kind or 'no'} model_type"))
+        wanted = f"folders of encoder-decoders ({', '.join(FAMILIES)})"
+        seen = f"{folder}, whose model_type is {kind or 'missing'},"
+        raise ConfigurationError(must_be(name, wanted, seen))
     return config
 
 

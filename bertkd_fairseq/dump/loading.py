@@ -183,7 +183,8 @@ class LoadedTeachers:
                 wanted = (
                     f"the one that {checkpoint.path} was trained with (symbol {number}: {theirs!r})"
                 )
-                problems.append(must_be(name, wanted, f"another ({ours.symbols[number]!r})"))
+                seen = f"another one (symbol {number}: {ours.symbols[number]!r})"
+                problems.append(must_be(name, wanted, seen))
         return problems
 
 
@@ -197,7 +198,7 @@ def kind_of(checkpoint: Checkpoint) -> str:
 
     from bertkd_fairseq.tasks.bert_cmlm import BertCMLMTask
 
-    name = str(getattr(checkpoint.task, "_name", None) or "no task")
+    name = str(getattr(checkpoint.task, "_name", None) or "missing")
     kind = TASK_REGISTRY.get(name, object)
     if issubclass(kind, BertCMLMTask):
         return "cmlm"
@@ -205,7 +206,7 @@ def kind_of(checkpoint: Checkpoint) -> str:
     if issubclass(kind, TranslationTask) and name.startswith("translation") and "from" not in name:
         return "translation"
     wanted = "checkpoints of --task bert_cmlm or translation"
-    seen = f"one of {name}, {checkpoint.path},"
+    seen = f"{checkpoint.path}, whose task is {name},"
     raise ConfigurationError(must_be(_PATH, wanted, seen))
 
 

@@ -147,7 +147,7 @@ def torch_device(config: TeacherConfig) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        wanted = "a torch device, as cpu or cuda:0"
+        wanted = "a torch device, such as cpu or cuda:0"
         raise ConfigurationError(must_be(option, wanted, name)) from None
     try:
         torch.empty(0, device=device)

@@ -1,4 +1,4 @@
-"""``--arch bert_cmlm_teacher``: a masked language model of any family that transformers has, as teacher."""
+"""``--arch bert_cmlm_teacher``: the teacher, made from a masked language model of any family in transformers."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ ATTENTIONS = ("sdpa", "eager")
 
 
 class TeacherTask(Protocol):
-    """What the teacher asks of its task."""
+    """What the teacher needs from its task."""
 
     @property
     def target_dictionary(self) -> Any:
@@ -35,10 +35,10 @@ class TeacherTask(Protocol):
 
     @property
     def symbols_read(self) -> list[str]:
-        """The symbols of both dictionaries, the target's first."""
+        """The symbols of both dictionaries, those of the target first."""
 
     def teacher_vocabulary(self, bert_model: str, num_embeddings: int) -> TeacherVocabulary:
-        """Return how the symbols map to the pieces of a pretrained model that has so many embeddings."""
+        """Return how the symbols map to the pieces of a pretrained model with ``num_embeddings`` embeddings."""
 
 
 @dataclass
@@ -48,39 +48,41 @@ class BertCMLMTeacherConfig(FairseqDataclass):
     bert_model: Optional[str] = field(
         default=None,
         metadata={
-            "help": "pretrained masked language model to start from: folder or hub name, in Hugging Face form"
+            "help": "pretrained masked language model to start from: a folder or hub name of Hugging Face"
         },
     )
     dropout: Optional[float] = field(
         default=None,
-        metadata={"help": "dropout of the model; its own configuration's if not given"},
+        metadata={"help": "dropout of the model; if not given, that of its own configuration"},
     )
     attention: str = field(
         default="sdpa",
         metadata={"help": f"attention implementation of transformers: {' or '.join(ATTENTIONS)}"},
     )
     freeze_embeddings: bool = field(
-        default=False, metadata={"help": "leave all below the first layer as it is"}
+        default=False,
+        metadata={"help": "don't train the embeddings, nor anything else below the first layer"},
     )
     bert_config: Optional[str] = field(
         default=None,
-        metadata={"help": "set by training: the model's configuration as JSON, for the checkpoint"},
+        metadata={"help": "set by training, for the checkpoint: the model's configuration as JSON"},
     )
     dictionary_hash: Optional[str] = field(
         default=None,
-        metadata={"help": "set by training: hash of the dictionary, for the checkpoint"},
+        metadata={"help": "set by training, for the checkpoint: hash of the dictionary"},
     )
 
 
 @register_model("bert_cmlm_teacher", dataclass=BertCMLMTeacherConfig)
 class TeacherArchitecture(BaseFairseqModel):
-    """What fairseq builds teachers with; each is a :class:`~bertkd_fairseq.models.cmlm_teacher.CMLMTeacher`."""
+    """The class by which fairseq builds a teacher, a :class:`~bertkd_fairseq.models.cmlm_teacher.CMLMTeacher`."""
 
     @classmethod
     def build_model(cls, cfg: BertCMLMTeacherConfig, task: TeacherTask) -> CMLMTeacher:
-        """Build from a checkpoint's own configuration, or from the pretrained weights of ``--bert-model``.
+        """Build the teacher from a checkpoint's own configuration, or from the pretrained model in ``--bert-model``.
 
-        :raises ConfigurationError: if there is neither, the pretrained model can't teach, or an option can't work.
+        :raises ConfigurationError: if there is neither, if the pretrained model can't be a teacher, or if an option
+            can't work.
         :raises DataError: if the checkpoint was trained with another dictionary.
         """
         if not hasattr(task, "teacher_vocabulary"):
@@ -90,7 +92,7 @@ class TeacherArchitecture(BaseFairseqModel):
             )
         raise_all(_problems(cfg))
         teacher = _from_checkpoint(cfg, task) if cfg.bert_config else _from_pretrained(cfg, task)
-        # Checkpoints made before this option lack it.
+        # Checkpoints that are older than this option don't have it.
         teacher.name_groups(freeze_embeddings=getattr(cfg, "freeze_embeddings", False))
         return teacher
 
@@ -109,8 +111,8 @@ def _from_pretrained(cfg: BertCMLMTeacherConfig, task: TeacherTask) -> CMLMTeach
     try:
         teacher = _teacher(model, task)
         if isinstance(teacher, MaskedLMTeacher) and reads_padding(teacher):
-            log.warning("%s reads padding: its predictions depend a little on the batch", name)
-    except Exception as error:  # whatever a family of another structure leads to
+            log.warning("%s reads padding, so its predictions depend a little on the batch", name)
+    except Exception as error:  # a family with another structure may raise anything
         raise refused(model.config.model_type, f" that can't be taken apart: {error},") from error
     teacher.adopt(vocabulary, pretrained.output_weights)
     return teacher
@@ -118,7 +120,7 @@ def _from_pretrained(cfg: BertCMLMTeacherConfig, task: TeacherTask) -> CMLMTeach
 
 def _teacher(model: Any, task: TeacherTask) -> CMLMTeacher:
     num_symbols = len(task.target_dictionary.symbols)
-    # BERT has a faster way.
+    # For BERT there is a faster class.
     kind = BertCMLMTeacher if model.config.model_type == "bert" else MaskedLMTeacher
     return kind(model, num_symbols, dictionary_hash(task.symbols_read))
 
@@ -139,7 +141,7 @@ def check_same_dictionary(expected: str | None, symbols: list[str]) -> None:
 
 def _problems(cfg: BertCMLMTeacherConfig) -> list[str]:
     problems = []
-    if cfg.bert_config is None:  # no checkpoint, whose pretrained folder may be gone
+    if cfg.bert_config is None:  # a checkpoint doesn't need the pretrained folder
         problems += name_problems("--bert-model", cfg.bert_model)
     if cfg.dropout is not None and not 0.0 <= cfg.dropout < 1.0:
         problems.append(must_be("--dropout", "from 0 to below 1", cfg.dropout))

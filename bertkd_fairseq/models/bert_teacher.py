@@ -1,4 +1,4 @@
-"""BERT as a teacher, its last layer run at the masked positions alone."""
+"""BERT as a teacher. Its last layer is computed only at the masked positions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class BertCMLMTeacher(CMLMTeacher):
-    """A BERT over the student's dictionary."""
+    """A BERT that reads and predicts symbols of the student's dictionary."""
 
     def __init__(self, bert: BertForMaskedLM, num_symbols: int, dictionary_hash: str) -> None:
         super().__init__()
         self.bert = bert.bert
         layers = self.bert.encoder.layer
-        # Split off: it runs at the masked positions only.
+        # The last layer is called separately, at the masked positions only.
         self.last_layer = layers[-1]
         self.bert.encoder.layer = layers[:-1]
         self.transform = bert.cls.predictions.transform
@@ -37,8 +37,8 @@ class BertCMLMTeacher(CMLMTeacher):
         return [self.bert, self.last_layer]
 
     def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return BERT's last layer at the masked positions: (M, H)."""
-        # Padding is told by token id 1, fairseq's own; a batch without any needs no attention mask.
+        """Return the output of BERT's last layer at the masked positions: (M, H)."""
+        # Padding has fairseq's id, 1. A batch without padding needs no attention mask.
         attended = tokens.ne(self.padding_idx)
         output = self.bert(
             input_ids=self.rows_of(tokens, masked),
@@ -52,13 +52,13 @@ class BertCMLMTeacher(CMLMTeacher):
         return self.transform(hidden)
 
     def group_of(self, name: str) -> str:
-        """As in every teacher; the last layer has its number still."""
+        """As in :class:`CMLMTeacher`. The last layer keeps its number."""
         if name.startswith("last_layer."):
             return layer_group(len(self.bert.encoder.layer))
         return super().group_of(name)
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Accept checkpoints whose last layer still has its place among the others."""
+        """Accept older checkpoints, in which the last layer is in the list of all layers."""
         super().upgrade_state_dict_named(state_dict, name)
         old = f"bert.encoder.layer.{len(self.bert.encoder.layer)}."
         for key in [key for key in state_dict if key.startswith(old)]:

@@ -18,13 +18,13 @@ from bertkd_fairseq.vocabulary import TeacherVocabulary, embedding_rows
 class CMLMTeacher(BaseFairseqModel):
     """An encoder that reads fairseq ids and predicts masked target tokens over the fairseq dictionary of V symbols.
 
-    It has one input embedding for each row of the vocabulary, R in all, and output weights for each dictionary symbol.
-    These start as a copy of the symbol's row, with zero bias, and are trained apart from it. Subclasses say which
-    encoder and head of transformers stand between.
+    It has R input embeddings, one for each row of the vocabulary, and output weights for each dictionary symbol. The
+    output weights start from the pretrained output layer, with zero bias (:meth:`adopt`), and aren't tied to the
+    embeddings. Subclasses have the encoder and the head of transformers that stand between the two.
     """
 
     padding_idx = 1
-    """fairseq's own id of padding."""
+    """fairseq's id of padding."""
 
     output_projection: nn.Linear
     symbol_rows: Tensor
@@ -34,35 +34,36 @@ class CMLMTeacher(BaseFairseqModel):
 
     @property
     def encoder(self) -> Any:
-        """The model of transformers below the head, without what a subclass has split off."""
+        """The model of transformers below the head, without a layer that a subclass calls separately."""
         raise NotImplementedError
 
     def parts_below_head(self) -> list[nn.Module]:
-        """Return what a dump may turn to half precision: all but head and output layer."""
+        """Return the modules that a dump may turn to half precision: all but the head and the output layer."""
         raise NotImplementedError
 
     def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return the encoder's last layer at the masked positions: (M, H)."""
+        """Return the output of the encoder's last layer at the masked positions: (M, H)."""
         raise NotImplementedError
 
     def output_features(self, hidden: Tensor) -> Tensor:
-        """Return what the head makes of ``hidden`` (M, H) for the output layer: (M, F)."""
+        """Return the head's features of ``hidden`` (M, H), which the output layer reads: (M, F)."""
         raise NotImplementedError
 
     def add_output(self, features: int, num_symbols: int, dictionary_hash: str) -> None:
-        """Add the output layer from ``features`` to V symbols, and what the dictionary says. Called last."""
+        """Add the output layer from ``features`` to V symbols, and buffers for the dictionary. Call it last."""
         self.output_projection = nn.Linear(features, num_symbols)
         self.dictionary_hash = dictionary_hash
-        # "Row" means an embedding here; checkpoints hold these names.
+        # A "row" is an embedding here. The names can't change, because checkpoints have them.
         self.register_buffer("symbol_rows", torch.zeros(num_symbols, dtype=torch.long))
         self.register_buffer("never_predicted", torch.zeros(num_symbols, dtype=torch.bool))
         self.register_buffer("mask_row", torch.zeros((), dtype=torch.long))
 
     def adopt(self, vocabulary: TeacherVocabulary, output_weights: Tensor | None) -> None:
-        """Keep only the embeddings in use, and start the output layer.
+        """Keep only the embeddings that symbols use, and set the weights that the output layer starts from.
 
-        :param output_weights: the pretrained output layer's (P, F) for P pieces, None if they are random. In most
-            models they are the embeddings themselves, which also stand in for them where the widths agree.
+        :param output_weights: weights of the pretrained output layer (P, F) for P pieces. In most models they are the
+            embeddings. If None, because they are random, the output layer starts from the embeddings if these have the
+            same width, and else from random weights.
         """
         pretrained = self.encoder.get_input_embeddings().weight.detach()
         kept = kept_rows(pretrained, vocabulary)  # (R, E)
@@ -79,9 +80,9 @@ class CMLMTeacher(BaseFairseqModel):
         self.mask_row.fill_(vocabulary.mask_index)
 
     def forward(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return logits at the masked positions only, row by row: (M, V).
+        """Return logits at the masked positions only, sentence by sentence: (M, V).
 
-        Shapes: ``tokens`` (N, S) fairseq ids, ``token_types`` (N, S), ``masked`` (N, S) bool with M true.
+        Shapes: ``tokens`` (N, S) fairseq ids; ``token_types`` (N, S); ``masked`` (N, S) bool, of which M are true.
         """
         hidden = self.hidden_states(tokens, token_types, masked)  # (M, H)
         # A dump in half precision keeps its output layer in float32, where logits need it.
@@ -90,11 +91,11 @@ class CMLMTeacher(BaseFairseqModel):
         return logits.masked_fill(self.never_predicted, float("-inf"))
 
     def rows_of(self, tokens: Tensor, masked: Tensor) -> Tensor:
-        """Return which embedding each position reads: (N, S)."""
+        """Return the number of the embedding that each position reads: (N, S)."""
         return self.symbol_rows[tokens].masked_fill(masked, self.mask_row)  # type: ignore[arg-type]
 
     def config_values(self) -> dict[str, Any]:
-        """Return the model's configuration, with the embeddings in use as its vocabulary size."""
+        """Return the model's configuration, in which the vocabulary size is the number of embeddings kept."""
         num_rows = self.encoder.get_input_embeddings().num_embeddings
         return {**self.encoder.config.to_dict(), "vocab_size": num_rows}
 
@@ -104,15 +105,15 @@ class CMLMTeacher(BaseFairseqModel):
 
     @property
     def attention(self) -> str:
-        """Which implementation of attention is used."""
+        """The implementation of attention that is used."""
         return str(self.encoder.config._attn_implementation)
 
     def max_positions(self) -> int:
-        """Return the model's limit, as :func:`~bertkd_fairseq.teacher_input.input_length` counts."""
+        """Return the model's longest input, as :func:`~bertkd_fairseq.teacher_input.input_length` counts it."""
         return int(self.encoder.config.max_position_embeddings)
 
     def group_of(self, name: str) -> str:
-        """Return the group (:mod:`~bertkd_fairseq.param_groups`) of a parameter that isn't a row."""
+        """Return the group (:mod:`~bertkd_fairseq.param_groups`) of a parameter that isn't an input embedding."""
         config = self.encoder.config
         inside = next(part for part, module in self.named_children() if module is self.encoder)
         if name.startswith(f"{inside}."):
@@ -120,7 +121,7 @@ class CMLMTeacher(BaseFairseqModel):
         return HEAD
 
     def name_groups(self, *, freeze_embeddings: bool) -> None:
-        """Write its group on each parameter, as ``param_group``; those below the first layer may be frozen."""
+        """Set ``param_group`` of each parameter to its group, and freeze those below the first layer if asked to."""
         rows = self.encoder.get_input_embeddings().weight
         for name, parameter in self.named_parameters():
             group = ROWS if parameter is rows else self.group_of(name)
@@ -129,7 +130,7 @@ class CMLMTeacher(BaseFairseqModel):
                 parameter.requires_grad_(False)
 
     def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Make room for a source dictionary of its own, of which the model's configuration says nothing."""
+        """Resize ``symbol_rows`` to the checkpoint's, which is longer if source and target have two dictionaries."""
         super().upgrade_state_dict_named(state_dict, name)
         if "symbol_rows" in state_dict:
             self.symbol_rows = torch.zeros_like(
@@ -137,7 +138,7 @@ class CMLMTeacher(BaseFairseqModel):
             )
 
     def prepare_for_inference_(self, cfg: Any) -> None:
-        """Called by fairseq-generate and fairseq-interactive.
+        """Refuse to translate; fairseq-generate and fairseq-interactive call this.
 
         :raises ConfigurationError: always.
         """
@@ -146,5 +147,5 @@ class CMLMTeacher(BaseFairseqModel):
 
 
 def kept_rows(pretrained: Tensor, vocabulary: TeacherVocabulary) -> Tensor:
-    """Return what the R rows start from, out of ``pretrained`` (P, E), embeddings or output weights of all pieces."""
+    """Return the R rows to start from: (R, E). ``pretrained`` (P, E): embeddings or output weights of all pieces."""
     return torch.from_numpy(embedding_rows(pretrained.numpy(), vocabulary.row_pieces))  # (R, E)

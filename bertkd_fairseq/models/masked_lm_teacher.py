@@ -1,7 +1,8 @@
-"""Any other masked language model of transformers as a teacher, by what all of them have in common.
+"""Any other masked language model of transformers as a teacher.
 
-All are an encoder and a head whose last step projects to the pieces. The encoder runs alone. The head is what the whole
-model does when a stand-in for the encoder hands it the masked positions only, without its last step.
+These models have in common an encoder and a head, whose last step projects to the pieces. The encoder is called directly.
+To run the head alone, the encoder in the model is replaced by a stand-in that returns its input, and the head's last step
+is removed. The model is then called with the encoder's output at the masked positions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bertkd_fairseq.models.cmlm_teacher import CMLMTeacher
 
 
 class MaskedLMTeacher(CMLMTeacher):
-    """A masked language model of transformers over the student's dictionary."""
+    """A masked language model of transformers that reads and predicts symbols of the student's dictionary."""
 
     def __init__(self, model: Any, num_symbols: int, dictionary_hash: str) -> None:
         super().__init__()
@@ -27,13 +28,13 @@ class MaskedLMTeacher(CMLMTeacher):
         features = cut_output(model)
         setattr(model, model.base_model_prefix, _HandedThrough())
         self.head = model
-        # RoBERTa has one type, ModernBERT and DeBERTa none.
+        # RoBERTa has one token type; ModernBERT and DeBERTa have none.
         self._token_types = getattr(model.config, "type_vocab_size", 0) > 1 and (
             "token_type_ids" in inspect.signature(self.body.forward).parameters
         )
-        # Its code mixes what autocast turned to half precision with what it didn't.
+        # DeBERTa's code mixes tensors that autocast has turned to half precision with others.
         self._in_one_precision = model.config.model_type == "deberta"
-        # In a freshly built model the row of some id is padding, which would get no gradient: ids mean nothing here.
+        # A new model treats some id as padding, and its embedding would get no gradient. Ids have another meaning here.
         rows = self.body.get_input_embeddings()
         self.body.set_input_embeddings(nn.Embedding.from_pretrained(rows.weight, freeze=False))
         self.add_output(features, num_symbols, dictionary_hash)
@@ -48,20 +49,20 @@ class MaskedLMTeacher(CMLMTeacher):
         return [self.body]
 
     def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return the encoder's last layer at the masked positions: (M, H)."""
+        """Return the output of the encoder's last layer at the masked positions: (M, H)."""
         attended = tokens.ne(self.padding_idx)
         options: dict[str, Tensor] = {}
         if self._token_types:
             options["token_type_ids"] = token_types
         if not bool(attended.all()):
             options["attention_mask"] = attended.long()
-        # Embeddings, not ids: to RoBERTa one of the ids would be padding, which shifts positions.
+        # The encoder gets embeddings, because RoBERTa would take one of the ids for padding and shift the positions.
         embeddings = self.body.get_input_embeddings()(self.rows_of(tokens, masked))
         with _without_autocast(embeddings) if self._in_one_precision else nullcontext():
             return self.body(inputs_embeds=embeddings, **options)[0][masked]
 
     def output_features(self, hidden: Tensor) -> Tensor:
-        """Return what the model's head makes of ``hidden``, up to its last step: (M, F)."""
+        """Return the features that the model's head computes from ``hidden``, without its last step: (M, F)."""
         return self.head(inputs_embeds=hidden[None]).logits[0]
 
     def _position_table(self) -> nn.Embedding | None:
@@ -71,9 +72,9 @@ class MaskedLMTeacher(CMLMTeacher):
         return None
 
     def config_values(self) -> dict[str, Any]:
-        """As in every teacher, without ids of special pieces that the embeddings in use don't have.
+        """As in :class:`CMLMTeacher`, without the ids of special pieces that are beyond the embeddings kept.
 
-        :raises ConfigurationError: if positions are counted from such an id.
+        :raises ConfigurationError: if the model counts positions from such an id.
         """
         values = super().config_values()
         num_rows, padding = values["vocab_size"], values.get("pad_token_id")
@@ -87,9 +88,10 @@ class MaskedLMTeacher(CMLMTeacher):
         return values
 
     def max_positions(self) -> int:
-        """Return the model's limit: its table of positions, less those that RoBERTa keeps for padding.
+        """Return the model's longest input: the size of its table of positions, less those that RoBERTa keeps for padding.
 
-        A model without a table has its configuration's limit, or none if all it knows are distances, as DeBERTa.
+        A model without a table has the limit of its configuration. A model that reads only distances between positions,
+        such as DeBERTa, has no limit.
         """
         table = self._position_table()
         if table is not None:
@@ -100,12 +102,12 @@ class MaskedLMTeacher(CMLMTeacher):
 
 
 def _offset(table: nn.Embedding) -> int:
-    """Return how many of its first positions RoBERTa keeps for padding; BERT none."""
+    """Return how many of the first positions are kept for padding: some in RoBERTa, none in BERT."""
     return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
 class _HandedThrough(nn.Module):
-    """Stands where the encoder was: what goes in as embeddings comes out as its last layer."""
+    """A stand-in for the encoder. It returns its input embeddings as the output of the last layer."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **options: Any) -> Any:
         from transformers.modeling_outputs import BaseModelOutput
@@ -118,9 +120,9 @@ def _without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
 
 
 def output_layer(model: Any) -> tuple[str, nn.Linear]:
-    """Return the name and the layer that projects to the pieces.
+    """Return the layer that projects to the pieces, and its name.
 
-    :raises ValueError: if the head of ``model`` has none.
+    :raises ValueError: if the head of ``model`` has no such layer.
     """
     layer = model.get_output_embeddings()
     for name, module in model.named_modules():
@@ -130,15 +132,15 @@ def output_layer(model: Any) -> tuple[str, nn.Linear]:
 
 
 def cut_output(model: Any) -> int:
-    """Take the last step out of the head of ``model``, and return how many features it read.
+    """Remove the output layer from the head of ``model``, and return the number of features that it read.
 
-    :raises ValueError: if the head of ``model`` has none.
+    :raises ValueError: if the head of ``model`` has no output layer.
     """
     name, layer = output_layer(model)
     parent_name, _, attribute = name.rpartition(".")
     parent = model.get_submodule(parent_name)
     setattr(parent, attribute, nn.Identity())
-    # The bias for pieces, which many heads also hold themselves, would never get a gradient.
+    # Many heads also hold the bias of the output layer, which would never get a gradient.
     bias = parent._parameters.get("bias")
     if bias is not None and bias.shape == (layer.out_features,):
         parent.register_parameter("bias", None)
@@ -146,9 +148,9 @@ def cut_output(model: Any) -> int:
 
 
 def reads_padding(teacher: MaskedLMTeacher) -> bool:
-    """Ask ``teacher`` about one position, with padding behind it and without: does the answer differ?
+    """Return whether the prediction at a position changes when padding follows the sentence.
 
-    :raises ValueError: if its head does something else than project to pieces in its last step.
+    :raises ValueError: if the last step of the head isn't the output layer.
     """
     teacher.eval()
     tokens = torch.tensor([[0, 0, teacher.padding_idx]])

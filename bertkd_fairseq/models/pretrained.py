@@ -1,4 +1,4 @@
-"""Pretrained masked language models of transformers, from a folder, a hub or a checkpoint's own configuration."""
+"""Load masked language models of transformers from a folder, from the hub, or by a checkpoint's own configuration."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _DROPOUTS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
     *("embedding_dropout", "mlp_dropout"),
 )
-"""What the families call their dropout, between layers and on attention."""
+"""Names that the families' configurations have for dropout, between layers and on attention."""
 
-# Published DeBERTa checkpoints hold their head under names that transformers reads with `legacy: false` alone, into the
-# same operations with an output layer that is the embeddings themselves. One head for both: the other one.
+# transformers has two heads for DeBERTa, which compute the same. Published checkpoints have the names of the head that it
+# builds only with `legacy: false`, whose output layer is the embeddings themselves. This maps them to the other head, so
+# that all teachers have that one.
 _DEBERTA_HEAD = {
     r"^lm_predictions\.lm_head\.(dense|LayerNorm)": r"cls.predictions.transform.\1",
     r"^lm_predictions\.lm_head\.bias": "cls.predictions.bias",
@@ -33,16 +34,16 @@ _DEBERTA_HEAD = {
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What may differ from a pretrained configuration: attention of transformers, and dropout if given."""
+    """Options that replace those of a pretrained configuration: transformers' attention, and dropout if given."""
 
     attention: str
     dropout: float | None
 
     def apply_to(self, config: Any, model_class: Any) -> Any:
-        """Change ``config``; a family without fused attention takes the plain one."""
+        """Set the options in ``config`` and return it. A family without ``sdpa`` gets ``eager`` attention."""
         attention = self.attention
         if attention == "sdpa" and not model_class._supports_sdpa:
-            log.info("attention: eager, for transformers has no other for %s", config.model_type)
+            log.info("attention: eager, since transformers has no other for %s", config.model_type)
             attention = "eager"
         config._attn_implementation = attention
         if self.dropout is not None:
@@ -54,22 +55,22 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A masked language model; ``output_weights`` (P, F) are None where they are random."""
+    """A masked language model. ``output_weights``: those of its output layer (P, F), or None if they are random."""
 
     model: Any
     output_weights: Tensor | None
 
 
 def refused(model_type: str, why: str = "") -> ConfigurationError:
-    """Return the error that says that such a model can't be a teacher."""
+    """Return the error for a model of a type that can't be a teacher; ``why`` ends the clause about it."""
     wanted = "a masked language model, an encoder such as BERT, RoBERTa or DeBERTa"
     return ConfigurationError(must_be(OPTION, wanted, f"a {model_type}{why}"))
 
 
 def load_pretrained(name: str, options: ModelOptions) -> Pretrained:
-    """Return the model in folder ``name``, or of that name on the hub, in float32. Its own code is never run.
+    """Return the model in folder ``name``, or of that name on the hub, in float32. Code of the model is never run.
 
-    :raises ConfigurationError: if it can't be loaded or is no masked language model.
+    :raises ConfigurationError: if it can't be loaded, or isn't a masked language model.
     """
     hide_broken_torchaudio()
     from transformers import AutoConfig
@@ -77,7 +78,7 @@ def load_pretrained(name: str, options: ModelOptions) -> Pretrained:
     announce(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # OSError, ValueError, and whatever a damaged file leads to
+    except Exception as error:  # OSError, ValueError, and any error that a damaged file causes
         raise _not_loaded(name, error) from error
     model_class = _model_class(config)
     try:
@@ -94,7 +95,7 @@ def load_pretrained(name: str, options: ModelOptions) -> Pretrained:
 
 
 def from_config(values: dict[str, Any], options: ModelOptions) -> Any:
-    """Return an untrained model of the configuration that a teacher's checkpoint holds, in float32.
+    """Return an untrained model in float32, by the configuration in a teacher's checkpoint.
 
     :raises ConfigurationError: if this version of transformers has no such model.
     """
@@ -111,7 +112,10 @@ def from_config(values: dict[str, Any], options: ModelOptions) -> Any:
 
 
 def _model_class(config: Any) -> Any:
-    """:raises ConfigurationError: if there is no masked language model for ``config``."""
+    """Return the class of the masked language model for ``config``.
+
+    :raises ConfigurationError: if there is none.
+    """
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
     if config.is_encoder_decoder or type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
@@ -124,7 +128,7 @@ def _model_class(config: Any) -> Any:
 
 
 def _trained_output(model: Any, name: str, missing: set[str]) -> Tensor | None:
-    """Say what starts from random values, and return the output layer's weights if they don't."""
+    """Log which weights start from random values. Return those of the output layer, or None if they are random."""
     try:
         output, layer = output_layer(model)
     except ValueError as error:
@@ -145,6 +149,6 @@ def _not_loaded(name: str, error: Exception) -> ConfigurationError:
     if "trust_remote_code" in str(error):
         wanted, seen = "a model that transformers knows", f"{name}, which brings code of its own,"
         return ConfigurationError(must_be(OPTION, wanted, seen, "Such code is never run."))
-    if "ignore_mismatched_sizes" in str(error):  # what transformers advises is no remedy here
+    if "ignore_mismatched_sizes" in str(error):  # transformers' advice doesn't help here
         error = ValueError("its weights don't have the sizes of its config.json")
     return ConfigurationError(loading_problem(OPTION, name, "config.json and weights", error))

@@ -148,7 +148,7 @@ def _problems(cfg: BertAdamWConfig) -> list[str]:
         betas = []
     problems = []
     if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
-        wanted = "two numbers from 0 to below 1, as '(0.9, 0.999)'"
+        wanted = "two numbers from 0 to below 1, such as '(0.9, 0.999)'"
         problems.append(must_be("--adam-betas", wanted, repr(cfg.adam_betas)))
     problems += outside("--adam-eps", cfg.adam_eps, at_least=0)
     problems += outside("--weight-decay", cfg.weight_decay, at_least=0)

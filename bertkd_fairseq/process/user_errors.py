@@ -129,7 +129,7 @@ def _more_valid_sets(found: re.Match[str]) -> str:
 
 def _option(found: re.Match[str]) -> str:
     reason, key = found[1], found[2]
-    return f"`{key}` can't be set so: {reason}. Correct it in the YAML or on the command line."
+    return f"`{key}` can't be set: {reason}. Correct it in the YAML or on the command line."
 
 
 _RULES: list[tuple[str, Callable[[re.Match[str]], str]]] = [
@@ -169,7 +169,7 @@ _RULES: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (
         r": Cannot load model parameters from checkpoint (.*);",
         _fill(
-            "`{}` must be a checkpoint of the model that is to be trained, but its parameters are others. "
+            "`{}` must be a checkpoint of the model that is to be trained, but has other parameters. "
             "Use another --save-dir or --restore-file, or the options that it was trained with."
         ),
     ),
@@ -192,7 +192,7 @@ _RULES: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (
         r": --share-all-embeddings requires a joined dictionary",
         _fill(
-            "the dictionaries must be one and the same for --share-all-embeddings, but source and target differ. "
+            "source and target must have one joined dictionary for --share-all-embeddings, but have two. "
             "Use a data-bin of `bertkd prepare`, or leave the option out."
         ),
     ),

@@ -41,7 +41,7 @@ class Answers:
         begun, logprobs = read_answers(path)
         if not force:
             if not begun:
-                wanted = "a teacher's answers, kept by `bertkd rescore`"
+                wanted = "a file of a teacher's answers that `bertkd rescore` wrote"
                 hint = f"Choose another output, or {force_name} to replace it."
                 seen = "damaged or something else"
                 raise ConfigurationError(must_be(str(path), wanted, seen, hint))

@@ -52,8 +52,9 @@ class NBest:
         without = [one.number for one in self.sentences if not _complete(one)]
         if without:
             return [
-                f"`{self.path}` has no P- line after each H- line of {some(sorted(without))}. Keep all that "
-                f"fairseq-generate prints, unsorted: a P- line has the student's log-probabilities."
+                f"`{self.path}` must have a P- line after each H- line, but lacks some in {some(sorted(without))}. "
+                f"Keep "
+                f"all that fairseq-generate prints, unsorted: a P- line has the student's log-probabilities."
             ]
         unlike = [
             one.number
@@ -63,13 +64,14 @@ class NBest:
         if unlike:
             return [
                 f"`{self.path}` must have a number in P- for every symbol of H- and one for EOS, but hasn't in "
-                f"{some(sorted(unlike))}. Decode without --post-process (--remove-bpe), which joins symbols; --bpe "
-                f"changes D- alone."
+                f"{some(sorted(unlike))}. Decode without --post-process (--remove-bpe), which joins symbols. --bpe "
+                f"may stay: it changes only D- lines."
             ]
         if all(len(one.hypotheses) == 1 for one in self.sentences):
-            wanted, seen = "lists of several hypotheses", "one of a single hypothesis each"
-            hint = "There is nothing to choose: decode with --nbest 10 --beam 10."
-            return [must_be(str(self.path), wanted, seen, hint)]
+            return [
+                f"`{self.path}` must have several hypotheses for each sentence, but has one. "
+                "There is nothing to choose from: decode with --nbest 10 --beam 10."
+            ]
         return []
 
     def sentence_problems(self, count: int) -> list[str]:
@@ -95,9 +97,10 @@ class NBest:
         agree = sum(text in written[i] for i, text in known.items())
         if 2 * agree >= len(known):
             return []
-        seen = f"one whose T- lines agree with {agree} of {count} sentences"
-        hint = "Name the split that was decoded."
-        return [must_be(str(self.path), f"the output for {split}", seen, hint)]
+        return [
+            f"`{self.path}` must be the output for {split}, but its T- lines agree with only {agree} of "
+            f"{count} sentences. Name the split that was decoded."
+        ]
 
     def __iter__(self) -> Iterator[Hypothesis]:
         """Go through all hypotheses, one list after the other."""

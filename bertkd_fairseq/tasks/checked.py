@@ -60,7 +60,7 @@ class CheckedTask:
             restored = self.cfg.restore_file
             if restored != _LAST and not Path(restored).is_file():
                 hint = (
-                    "fairseq would start from nothing. Correct the path, or leave the option out."
+                    "fairseq would begin a new training. Correct the path, or leave the option out."
                 )
                 raise ConfigurationError(
                     must_be("--restore-file", "a checkpoint", f"missing ({restored})", hint)
@@ -95,8 +95,8 @@ class CheckedTask:
             raise DataError(must_be(name, wanted, seen, hint))
         if not len(kept):
             raise DataError(
-                f"`{split}` must hold a pair of at most {_length(positions)}, but none of its {len(dataset)} is. "
-                "Raise --max-source-positions and --max-target-positions (--max-positions for a teacher)."
+                f"`{split}` must hold a pair of at most {_length(positions)}, but all of its {len(dataset)} pairs are "
+                "longer. Raise --max-source-positions and --max-target-positions (--max-positions for a teacher)."
             )
         if max_tokens is None:
             return
@@ -104,7 +104,7 @@ class CheckedTask:
         longest = int(tokens.argmax())
         if tokens[longest] > max_tokens:
             wanted = f"at least {tokens[longest]}, the length of pair {kept[longest]} of {split}"
-            hint = "Raise it (--max-tokens-valid for validation, if that was given)."
+            hint = "Raise it. For validation, raise --max-tokens-valid if that was given."
             raise ConfigurationError(must_be("--max-tokens", wanted, max_tokens, hint))
 
 
@@ -130,7 +130,7 @@ def metric_problems(cfg: CheckedConfig, has_bleu: bool) -> list[str]:
     if cfg.best_checkpoint_metric != "bleu" or has_bleu:
         return []
     hint = "Students log it with --eval-bleu."
-    wanted = "something that validation logs, as loss"
+    wanted = "something that validation logs, such as loss"
     return [must_be("--best-checkpoint-metric", wanted, "bleu", hint)]
 
 

@@ -226,9 +226,10 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             for part in its
         ]
         if len(paths) != len(names):
-            wanted = f"one store for each of {', '.join(names)}, in this order with colons between"
+            wanted = f"one store for each of {', '.join(names)}, in this order, separated by colons"
+            seen = "one store" if len(paths) == 1 else f"{len(paths)} stores"
             hint = "`bertkd dump-topk DATA_BIN --gen-subset SPLIT` makes one."
-            raise ConfigurationError(must_be("--teacher-topk", wanted, len(paths), hint))
+            raise ConfigurationError(must_be("--teacher-topk", wanted, seen, hint))
         opened = map(TopKStore.open, paths)
         return [list(islice(opened, len(its))) for its in parts]
 
@@ -241,7 +242,7 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             return [must_be(name, f"from 1 to {held[0]} {because}", topk)]
         hint = f"Lower it, or dump again with --topk {topk}."
         return [
-            must_be(name, f"at most {store.k}, what {store.path} holds", topk, hint)
+            must_be(name, f"at most {store.k}, the entries in a row of {store.path}", topk, hint)
             for store in stores
             if topk > store.k
         ]
@@ -267,13 +268,14 @@ def _problems(cfg: TranslationBertKDConfig) -> list[str]:
     problems = []
     if cfg.teacher_topk is not None and cfg.num_batch_buckets > 0:
         problems.append(
-            "--num-batch-buckets pads the targets, which a teacher store can't follow. Leave it out."
+            "--num-batch-buckets can't be used with a teacher store, because it pads the targets. Leave it out."
         )
     for name in ("eval_bleu_args", "eval_bleu_detok_args"):
         text = getattr(cfg, name)
         if cfg.eval_bleu and not _is_json_object(text):
             option = f"--{name.replace('_', '-')}"
-            problems.append(must_be(option, "an object in JSON, as '{\"beam\": 4}'", repr(text)))
+            wanted = "an object in JSON, such as '{\"beam\": 4}'"
+            problems.append(must_be(option, wanted, repr(text)))
     if cfg.eval_bleu and cfg.eval_bleu_detok not in TOKENIZER_REGISTRY:
         wanted = f"one of {', '.join(sorted(TOKENIZER_REGISTRY))}"
         problems.append(must_be("--eval-bleu-detok", wanted, cfg.eval_bleu_detok))

@@ -125,8 +125,8 @@ class DataBin:
             pairs = sorted({name.rpartition(".")[2] for name in binarized_splits(path)})
             if len(pairs) != 1:
                 raise DataError(
-                    f"`{path}` must be of one pair of languages where they aren't given, but has "
-                    f"{', '.join(pairs) or 'none'} instead. Give --source-lang and --target-lang."
+                    f"`{path}` must hold one pair of languages if none is named, but holds "
+                    f"{', '.join(pairs) or 'none'} instead. Name it with --source-lang and --target-lang."
                 )
             source, target = pairs[0].split("-")
             source_lang, target_lang = source_lang or source, target_lang or target

@@ -126,7 +126,7 @@ class _Stopwatch:
 def _input_file(prefix: str, lang: str) -> Path:
     plain, packed = Path(f"{prefix}.{lang}"), Path(f"{prefix}.{lang}.gz")
     if not plain.is_file() and not packed.is_file():
-        raise DataError(f"`{plain}` must be a file (or with .gz), but there is none.")
+        raise DataError(f"`{plain}` must be a file, plain or with .gz added, but there is none.")
     return plain if plain.is_file() else packed
 
 

@@ -191,6 +191,6 @@ def pretrained_tokenizer(name: str) -> Any | None:
 def _check_size(name: str, found: int, native: TeacherVocabulary) -> None:
     """Compare sizes, where there is no tokenizer to compare; some models pad theirs to a multiple."""
     if not native.num_pieces <= found < native.num_pieces + _LARGEST_PADDING:
-        hint = "Put the tokenizer of this model beside it."
+        hint = "Put this model's own tokenizer into its folder."
         wanted = f"a model with the {native.num_pieces} pieces of the data-bin's tokenizer"
         raise ConfigurationError(must_be(_BERT, wanted, f"{name} with {found} embeddings", hint))

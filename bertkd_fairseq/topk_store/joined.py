@@ -1,4 +1,4 @@
-"""Several teacher stores read as one: for training data that fairseq joins from several splits."""
+"""Read several teacher stores as one, for training data that fairseq joins from several splits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bertkd_fairseq.topk_store.store import TopKStore
 
 @dataclass(frozen=True)
 class JoinedStores:
-    """The sentences of ``stores``, one store after the other.
+    """The sentences of several stores, one store after the other.
 
-    :param repeats: how often each store's sentences come, as fairseq's ``--upsample-primary`` has it.
-    :param k: entries of each row; at most what every store holds.
+    :param repeats: how often the sentences of each store are repeated, as fairseq's ``--upsample-primary`` does it.
+    :param k: number of entries in a row; no store may have fewer.
     """
 
     stores: Sequence[TopKStore]
@@ -31,9 +31,9 @@ class JoinedStores:
         return np.cumsum([len(s) * n for s, n in zip(self.stores, self.repeats, strict=True)])
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the store and the sentence in it, each (N,), of sentences (N,) of the whole.
+        """Return for sentences (N,) of the joined data their store and their number in that store, each (N,).
 
-        :raises IndexError: if one is outside the whole.
+        :raises IndexError: if there is no such sentence.
         """
         indices = np.asarray(indices, dtype=np.int64)
         outside = (indices < 0) | (indices >= len(self))
@@ -45,9 +45,9 @@ class JoinedStores:
         return store, (indices - starts[store]) % lengths[store]
 
     def sentences(self, indices: np.ndarray) -> TopKRows:
-        """Return the rows of sentences (N,) of the whole, in that order, as :meth:`TopKStore.sentences`.
+        """Return the rows of sentences (N,) of the joined data, in that order, as :meth:`TopKStore.sentences` does.
 
-        :raises IndexError: if one is outside the whole.
+        :raises IndexError: if there is no such sentence.
         :raises StoreError: if the rows on disk are damaged.
         """
         which, sentence = self.locate(indices)
@@ -57,7 +57,7 @@ class JoinedStores:
             mine = sentence[by_store[which[by_store] == number]]
             rows.append(store.sentences(mine).first(self.k))
             lengths.append(store.offsets[mine + 1] - store.offsets[mine])
-        # Tokens of the first store, then of the second, back to the order of the sentences asked for.
+        # `rows` has all tokens of the first store, then those of the second. This brings them into the order asked for.
         tokens = np.argsort(np.repeat(by_store, np.concatenate(lengths)), kind="stable")
         names = ("ids", "logprobs", "log_tail")
         return TopKRows(

@@ -155,8 +155,8 @@ def test_all_mistakes_in_the_options_at_once(files: Path) -> None:
         "  3. `--resamples` must be at least 1, but is 0 instead.\n"
         "  4. `--trials` must be at least 1, but is 0 instead.\n"
         "  5. `--examples` must be at least 0, but is -1 instead.\n"
-        "  6. `--buckets` must be rising whole numbers with commas between, but is '20,10' instead.\n"
-        "  7. `--system` must give each run once, but gives a=./x again.\n"
+        "  6. `--buckets` must be whole numbers in rising order, separated by commas, but is '20,10' instead.\n"
+        "  7. `--system` must give each run only once, but gives a=./x again.\n"
         "  8. `--system` must be NAME=FILE, but is 'z' instead.\n"
         "  9. `--json` must be a file in a folder that exists, but is no/x.json instead.\n"
         "  10. `old.html` exists already. Use another name, or --force to replace it.\n"
@@ -170,7 +170,7 @@ def test_buckets_that_are_none(files: Path, buckets: str) -> None:
     done = run_command(argv, cwd=files, check=False)
     assert (done.returncode, done.stderr) == (
         2,
-        f"error: `--buckets` must be rising whole numbers with commas between, but is {buckets!r} "
+        f"error: `--buckets` must be whole numbers in rising order, separated by commas, but is {buckets!r} "
         "instead.\n",
     )
 
@@ -218,7 +218,7 @@ def test_options_that_another_would_silence(capsys: pytest.CaptureFixture[str]) 
     assert cli.main([*command, "--data-bin", "d", "--keep-punctuation"]) == 2
     assert capsys.readouterr().err == (
         "error: 2 problems:\n"
-        "  1. `--keep-punctuation` can't be given with `--data-bin`, which tells it.\n"
+        "  1. `--keep-punctuation` can't be given with `--data-bin`, which records it.\n"
         "  2. `--gen-subset` can't be given with `--reference`, which is one split.\n"
     )
 
@@ -297,13 +297,15 @@ def test_chinese_by_default(asian: Path) -> None:
         "lang": "zh",
         "tokenizer": "zh",
         "lengths": "characters",
-        "notes": ["No tok BLEU, and lengths in characters: zh has no spaces between words."],
+        "notes": [
+            "There is no tok BLEU, and lengths are in characters, because zh has no spaces between words."
+        ],
     }
     assert "BLEU by length of the reference, in characters\ncharacters  sentences" in done.stdout
     assert "n-grams of zh tokens repeated within a sentence, %" in done.stdout
     assert report["target"]["notes"][0] in done.stdout and "tok BLEU:" not in done.stdout
     html = (asian / "x.html").read_text("utf-8")
-    assert "so many characters; below" in html and "N-grams of zh tokens repeated" in html
+    assert "the given number of characters" in html and "N-grams of zh tokens repeated" in html
     assert "Moses" not in html.replace("as in Moses", "")
 
 

@@ -58,7 +58,7 @@ def test_demo_ends_with_its_tables(folder: Path) -> None:
     stages = ["language", "prepare", "teacher", "dump", "plain", "distilled", "compare", "curves"]
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
     assert set(stages) <= set(names)
-    assert "31 sentences; paired bootstrap of 50 resamples" in text
+    assert "There are 31 sentences. The paired bootstrap (50 resamples)" in text
     assert "the scores mean nothing" in text
     results = json.loads((folder / "demo" / "demo.json").read_text())
     assert set(results["scores"]["scores"]) == {"plain", "distilled"}

@@ -233,8 +233,8 @@ def test_a_student_trains_from_such_a_store(pieces: Path, spm_bin: Path, tmp_pat
             lambda folder: (folder / "config.json").write_text(
                 '{"model_type": "bert", "auto_map": {"AutoConfig": "evil.Config"}}'
             ),
-            "`--path` must be folders of an encoder-decoder (marian, m2m_100, mbart), but is {hf} of bert model_type "
-            "instead.",
+            "`--path` must be folders of encoder-decoders (marian, m2m_100, mbart), but is {hf}, whose model_type is "
+            "bert, instead.",
         ),
         (
             lambda folder: (folder / "config.json").unlink(),

@@ -37,7 +37,7 @@ def run_all(
 
 def test_every_stage_runs_to_the_scores(run_all: tuple[Path, str]) -> None:
     work, said = run_all
-    assert f"{HELD_OUT} sentences; paired bootstrap" in said
+    assert f"There are {HELD_OUT} sentences. The paired bootstrap" in said
     scores = json.loads((work / "scores.json").read_text("utf-8"))
     assert list(scores["scores"]) == ["plain", "distilled"]
 

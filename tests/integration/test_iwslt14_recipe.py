@@ -76,7 +76,7 @@ def test_tables_of_single_checkpoints_and_of_averages(
         scores = json.loads((work / f"scores{name}.json").read_text("utf-8"))
         assert list(scores["scores"]) == ["plain", "distilled"]
         assert all(f"/{arm}{name}/" in scores["files"][arm][0][0] for arm in scores["files"])
-    assert said.count("60 sentences; paired bootstrap") == len(names)
+    assert said.count("There are 60 sentences. The paired bootstrap") == len(names)
     headings = re.findall(r"^(\S+), beam (\d) \(scores(\S*)\.json\)\nsystem ", said, re.MULTILINE)
     assert sorted(headings) == [
         ("average_best.pt", "5", ".average_best"),

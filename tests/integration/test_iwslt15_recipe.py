@@ -27,7 +27,7 @@ def run_all(
 def test_every_stage_runs_to_the_scores(run_all: tuple[Path, str]) -> None:
     work, said = run_all
     assert "\ncheckpoint_best.pt, beam 4 (scores.json)\nsystem " in said
-    assert "61 sentences; paired bootstrap" in said
+    assert "There are 61 sentences. The paired bootstrap" in said
     scores = json.loads((work / "scores.json").read_text("utf-8"))
     assert list(scores["scores"]) == ["plain", "distilled"]
 

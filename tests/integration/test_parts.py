@@ -145,6 +145,6 @@ def test_stores_of_all_parts_and_folders_are_checked_before_the_first_update(
     )
     assert refused([data_bin, data], [topk, stores[0]]) == (
         "error: `--teacher-topk` must be one store for each of "
-        f"{data_bin}/train, {data}/train, {data}/train1, in this order with colons between, "
-        "but is 2 instead. `bertkd dump-topk DATA_BIN --gen-subset SPLIT` makes one.\n"
+        f"{data_bin}/train, {data}/train, {data}/train1, in this order, separated by colons, "
+        "but is 2 stores instead. `bertkd dump-topk DATA_BIN --gen-subset SPLIT` makes one.\n"
     )

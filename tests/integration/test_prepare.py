@@ -250,9 +250,9 @@ def test_all_mistakes_are_shown_at_once(tmp_path: Path) -> None:
         f"  2. `{tmp_path}/valid.de` must be UTF-8, but line 2 holds byte 0xfc instead. "
         "Convert the file, for instance with `iconv -t UTF-8`.\n"
         f"  3. `{tmp_path}/valid.en` must hold text, but is empty.\n"
-        f"  4. `{tmp_path}/test.en` must be a file (or with .gz), but there is none.\n"
+        f"  4. `{tmp_path}/test.en` must be a file, plain or with .gz added, but there is none.\n"
         f"  5. `--tokenizer` must be a folder or a hub name, but is {tmp_path}/nowhere, "
-        "not a folder instead.\n"
+        "which is no folder, instead.\n"
     )
     assert not [path for path in tmp_path.iterdir() if "new" in path.name]
 
@@ -280,7 +280,7 @@ def test_tokenizers_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path))
     assert str(caught.value) == (
         "`tokenizer` must be a folder with tokenizer.json or vocab.txt, "
-        f"but is {tmp_path} without one instead."
+        f"but is {tmp_path}, which has neither, instead."
     )
     Tokenizer(models.BPE({"a": 0}, [])).save(str(tmp_path / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"}

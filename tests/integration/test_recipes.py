@@ -81,7 +81,7 @@ def work(
 def test_run_all_ends_with_the_scores_of_every_test_sentence(work: tuple) -> None:
     folder, _, said = work
     assert [line.split(":")[0] for line in said.splitlines() if ": running" in line] == STAGES
-    assert "\nsystem " in said and "61 sentences; paired bootstrap" in said
+    assert "\nsystem " in said and "There are 61 sentences. The paired bootstrap" in said
     scores = json.loads((folder / "scores.json").read_text("utf-8"))
     assert list(scores["scores"]) == ["plain", "distilled"] and scores["lowercase"] is True
     assert (folder / "compare.html").read_text("utf-8").endswith("</html>\n")

@@ -38,7 +38,7 @@ def test_another_process_is_refused_and_one_lets_go_however_it_ends(tmp_path: Pa
             pass
         other.kill()
     assert str(caught.value) == (
-        f"`{tmp_path}` is in use by another `bertkd demo`. Let that end, or choose another folder."
+        f"`{tmp_path}` is in use by another `bertkd demo`. Wait until that ends, or choose another folder."
     )
     with only_process(tmp_path, "bertkd demo"):
         assert not list(tmp_path.iterdir())

@@ -1,1 +1,1 @@
-"""Scores of systems against a reference, tests of their differences, and where they differ."""
+"""Score systems against a reference, test whether they differ, and show where they do."""

@@ -1,4 +1,4 @@
-"""Compare systems against one reference: scores, tests, where they differ and how."""
+"""Compare systems against one reference: their scores, tests of the differences, and the sentences that differ."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LONGEST_NGRAM = 4
 
 @dataclass(frozen=True)
 class Texts:
-    """What the systems were given and should have said; ``source`` may be unknown."""
+    """The sentences that systems are compared on."""
 
     reference: list[str]
-    tokenized_reference: list[str]  # in Moses words, or what ``Target.ngrams`` says
-    source: list[str] | None = None
+    tokenized_reference: list[str]  # in Moses words, or in the tokens that ``Target.ngrams`` names
+    source: list[str] | None = None  # None if it isn't known
 
 
 @dataclass(frozen=True)
@@ -38,41 +38,41 @@ class LengthBucket:
 
     @property
     def name(self) -> str:
-        """The bounds as a reader sees them."""
+        """The bounds as reports show them."""
         return f"{self.shortest}+" if self.longest is None else f"{self.shortest}-{self.longest}"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence that two systems translate differently well."""
+    """A sentence that one of two systems translates better than the other."""
 
     index: int  # from 0, as fairseq numbers them
     source: str | None
     reference: str
     system: str
-    chrf: dict[str, float]  # of the first system and of ``system``, means over runs
-    translations: dict[str, list[str]]  # of both, by all runs
+    chrf: dict[str, float]  # by the name of the first system and of ``system``; means over runs
+    translations: dict[str, list[str]]  # by both names: the translation of each run
 
     @property
     def difference(self) -> float:
-        """The sentence's chrF of ``system``, less the first system's."""
+        """The sentence's chrF by ``system`` minus that by the first system."""
         first, other = self.chrf.values()
         return other - first
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that is reported; scores by system, then by metric (of :data:`scoring.METRICS`)."""
+    """Everything that reports show."""
 
-    scores: dict[str, dict[str, Score]]
-    signatures: dict[str, str]
+    scores: dict[str, dict[str, Score]]  # by system, then by metric (of :data:`scoring.METRICS`)
+    signatures: dict[str, str]  # by metric
     trials: Trials
     num_sentences: int
     lowercase: bool
     target: Target
     length_buckets: list[LengthBucket]
-    repetition: dict[str, list[float]]  # by system: of 1-grams, 2-grams, ...
-    reference_repetition: list[float]
+    repetition: dict[str, list[float]]  # by system: percent of repeated 1-grams, 2-grams, ...
+    reference_repetition: list[float]  # the same of the reference
     examples: list[Example]
 
 
@@ -89,9 +89,10 @@ def compare_systems(
 ) -> Comparison:
     """Score every system and test each against the first.
 
-    :param metric: ``rouge`` has the scores of ROUGE as well.
-    :param bucket_ends: the longest reference of each length bucket but the last, rising.
-    :param num_examples: how many sentences to show that a system translates better, and worse.
+    :param metric: ``rouge`` adds the scores of ROUGE.
+    :param bucket_ends: the length of the longest reference in each length bucket but the last, in rising order.
+    :param num_examples: how many sentences to show that a system translates better than the first, and how many that
+        it translates worse.
     """
     measured = _measure(systems, texts, lowercase, target, metric)
     scores: dict[str, dict[str, Score]] = {system.name: {} for system in systems}
@@ -120,7 +121,7 @@ def compare_systems(
 def _measure(
     systems: Sequence[System], texts: Texts, lowercase: bool, target: Target, metric: str | None
 ) -> dict[str, Measurement]:
-    """Return the measurements by metric, each of the form of text that it is defined on."""
+    """Return a measurement for each metric, made from the form of the text that the metric is defined on."""
     from sacrebleu.metrics import BLEU, CHRF
 
     text = [[run.text for run in system.runs] for system in systems]
@@ -153,11 +154,11 @@ def _by_length(
     trials: Trials,
     ends: Sequence[int],
 ) -> list[LengthBucket]:
-    """Return the buckets that hold sentences, as in figures 2 and 3 of the paper."""
+    """Return the buckets that have sentences, as in figures 2 and 3 of the paper."""
     bounds = [*pairwise((0, *ends)), (ends[-1], None)]
     buckets = []
     for low, high in bounds:
-        where = lengths > low if low else lengths >= 0  # an empty reference is a short one
+        where = lengths > low if low else lengths >= 0  # the first bucket has empty references, too
         if high is not None:
             where &= lengths <= high
         if where.any():
@@ -168,7 +169,7 @@ def _by_length(
 
 
 def repeated_ngrams(lines: Sequence[str], n: int) -> float:
-    """Return how many of the n-grams of words, cut at spaces, had been said in the same line before, in percent."""
+    """Return the percentage of n-grams that occur earlier in the same line; words are what stands between spaces."""
     total = repeated = 0
     for line in lines:
         words = line.split()
@@ -186,9 +187,9 @@ def _mean_repetition(runs: Sequence[Sequence[str]]) -> list[float]:
 def _examples(
     systems: Sequence[System], texts: Texts, chrf: Measurement, count: int
 ) -> list[Example]:
-    """Return for each system the sentences it gains most on, then those it loses most on.
+    """Return for each system the sentences on which it gains most, and then those on which it loses most.
 
-    By chrF, because it is defined for a sentence; BLEU would have to be smoothed.
+    Sentences are compared by chrF, because it is defined for a sentence. BLEU would have to be smoothed.
     """
     scores = chrf.sentence_scores()  # (systems, sentences)
     examples = []

@@ -1,4 +1,4 @@
-"""What ``fairseq-generate`` prints: for each sentence its S- and T- line, then H-, D- and P- for each hypothesis."""
+"""Read what ``fairseq-generate`` prints: for each sentence an S- and a T- line, then H-, D- and P- of each hypothesis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-#: Such a line: what it holds, the number of its sentence (in E- lines also that of a step), and the rest.
+#: Such a line has a letter for its kind, the number of its sentence (in E- lines also that of a step), and its content.
 _LINE = re.compile(r"([A-Z])-(\d+)(?:_\d+)?\t(.*)", re.DOTALL)
 _HEAD, _SCORED = ("S", "T"), ("H", "D")
 _SHOWN = 5
@@ -16,9 +16,11 @@ _SHOWN = 5
 class Hypothesis:
     """One translation as it is printed.
 
-    ``score``: in base 2, divided by a power of the length. ``symbols``: as generated (H-). ``decoded`` (D-) and
-    ``positional`` (P-: log-probabilities of each symbol and of EOS, in base 2) are None where there is no such line.
-    ``further``: its other lines, as they stand.
+    ``score``: the sum of the log-probabilities in base 2, divided by a power of the length.
+    ``symbols``: the generated symbols, from the H- line.
+    ``decoded``: the text of the D- line; None without that line.
+    ``positional``: from the P- line, the log-probabilities of each symbol and of EOS, in base 2; None without that line.
+    ``further``: other lines of this hypothesis, unchanged.
     """
 
     score: str
@@ -28,7 +30,7 @@ class Hypothesis:
     further: list[str] = field(default_factory=list)
 
     def lines(self, number: int) -> list[str]:
-        """Return its lines, as hypothesis of sentence ``number``."""
+        """Return the lines of this hypothesis of sentence ``number``."""
         lines = [f"H-{number}\t{self.score}\t{self.symbols}"]
         if self.decoded is not None:
             lines.append(f"D-{number}\t{self.score}\t{self.decoded}")
@@ -39,10 +41,11 @@ class Hypothesis:
 
 @dataclass
 class Generated:
-    """What is printed of one sentence: the text of S- and T- by their letter, and the hypotheses in their order.
+    """What is printed for one sentence.
 
-    ``again``: it comes in several places, as in the output of several runs. ``in_order``: each hypothesis has its own
-    lines after it, which it hasn't where all lines were sorted.
+    ``head``: the text of the S- and the T- line, by their letter. ``hypotheses``: in the order of the file.
+    ``again``: True if the sentence is printed in several places, as in the output of several runs.
+    ``in_order``: True if the lines of each hypothesis follow its H- line; False, for example, if all lines were sorted.
     """
 
     number: int
@@ -52,15 +55,16 @@ class Generated:
     in_order: bool = True
 
     def lines(self) -> list[str]:
-        """Return its lines in fairseq's order."""
+        """Return the lines of this sentence in fairseq's order."""
         head = [f"{kind}-{self.number}\t{text}" for kind, text in self.head.items()]
         return head + [line for each in self.hypotheses for line in each.lines(self.number)]
 
 
 def parse_generated(lines: Iterable[str]) -> dict[int, Generated]:
-    """Return what ``lines`` say of each sentence, by its number, in their order; other lines are passed over.
+    """Return the sentences in ``lines`` by their number, in the order of the file. Other lines are ignored.
 
-    Lines of one kind belong to the hypotheses in their order, wherever they stand.
+    The first D- line of a sentence belongs to its first hypothesis, the second to its second, and so on, wherever
+    the lines stand. The same holds for P- lines.
     """
     found: dict[int, Generated] = {}
     told: dict[tuple[int, str], list[str]] = {}
@@ -94,13 +98,13 @@ def parse_generated(lines: Iterable[str]) -> dict[int, Generated]:
 
 
 def sentence_problems(path: object, found: dict[int, Generated], count: int) -> list[str]:
-    """Return what is wrong unless the sentences 0 to ``count - 1``, and no others, have hypotheses from one run."""
+    """Check that the sentences 0 to ``count - 1``, and no others, have hypotheses, all from one run; return problems."""
     have = {number: one for number, one in found.items() if one.hypotheses}
     problems = missing_lines(path, "H", have, count)
     if again := sorted(number for number, one in have.items() if one.again):
         problems.append(
-            f"`{path}` has several H- lines for {some(again, count)}. It must hold one run "
-            f"of fairseq-generate."
+            f"`{path}` has H- lines in several places for {some(again, count)}. It must hold the output of one "
+            f"run of fairseq-generate."
         )
     if surplus := sorted(number for number in have if number >= count):
         problems.append(
@@ -111,7 +115,7 @@ def sentence_problems(path: object, found: dict[int, Generated], count: int) -> 
 
 
 def missing_lines(path: object, kind: str, have: Container[int], count: int) -> list[str]:
-    """Return what to say where not all of ``count`` sentences ``have`` a line of this kind."""
+    """Return a message if some of ``count`` sentences don't ``have`` a line of this kind."""
     missing = [number for number in range(count) if number not in have]
     if not missing:
         return []
@@ -122,7 +126,7 @@ def missing_lines(path: object, kind: str, have: Container[int], count: int) -> 
 
 
 def some(numbers: Sequence[int], count: int | None = None) -> str:
-    """Return how many sentences these are, ``of`` how many, and the first of them, for messages."""
+    """Return for messages how many sentences these are, out of ``count`` if given, and the first of their numbers."""
     shown = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
     of = "" if count is None else f" of {count}"
     return f"{len(numbers)}{of} sentences (ids {shown})"

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+"""Write a comparison as one HTML file, which loads no script, font or picture from elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bertkd_fairseq.analysis.styles import report_style
 
 
 def format_html(comparison: Comparison, reference: str, systems: Sequence[System]) -> str:
-    """Return the report; ``reference`` is the path that was read, ``systems`` tell theirs."""
+    """Return the report. ``reference`` is the path of the reference; ``systems`` hold the paths of the translations."""
     style = report_style("bertkd_fairseq.analysis.compare", "compare.css")
     names = list(comparison.scores)
     title = " against ".join([", ".join(names[1:]), names[0]]) if names[1:] else names[0]
@@ -85,7 +85,7 @@ def _examples(comparison: Comparison) -> list[str]:
 
 
 def _example(example: Example) -> str:
-    # Who reads from right to left shall find the sentences so, each by its own letters.
+    # dir="auto": each sentence runs from right to left if its own letters do.
     lines = "".join(
         f'<dt>{escape(label)}</dt><dd dir="auto">{escape(text) or "<i>(empty)</i>"}</dd>'
         for label, text in example_lines(example)
@@ -114,7 +114,7 @@ def _table(rows: Table, caption: str, css: str = "numbers") -> str:
         + "</tr>"
         for row in rows[1:]
     )
-    # What is wider than the page scrolls by itself, also by keyboard; a phone gets a list instead.
+    # A table that is wider than the page scrolls separately, also by keyboard. On a phone it becomes a list.
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f'<table class="{css}"><caption>{escape(caption)}</caption>'
@@ -123,7 +123,7 @@ def _table(rows: Table, caption: str, css: str = "numbers") -> str:
 
 
 def _plot(plot: Plot) -> str:
-    # As data, because parts of several SVGs in one page would share their ids.
+    # As data URLs, because the ids inside several SVGs would clash in one page.
     data = base64.b64encode(plot.svg.encode()).decode()
     return (
         f'<figure><h3>{escape(plot.title)}</h3><img src="data:image/svg+xml;base64,{data}" '

@@ -1,4 +1,4 @@
-"""The plots of a comparison: small ones, so that they are readable on a phone as well."""
+"""Draw the plots of a comparison, small enough to be readable on a phone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFERENCE_LOOK = {"color": "#b0b0b0", "edgecolor": "#404040"}
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot and what it shows, in words."""
+    """A plot, and a description of what it shows."""
 
     title: str
     description: str
@@ -25,24 +25,25 @@ class Plot:
 
 
 def draw_plots(comparison: Comparison) -> list[Plot]:
-    """Return the plots of a comparison; those of differences only if there is something to differ from."""
+    """Return the plots of a comparison. Differences are drawn only if there is more than one system."""
     first, target = next(iter(comparison.scores)), comparison.target
-    bars = "Bars are the central 95% over bootstrap resamples of the sentences."
+    bars = "Bars show the central 95% over bootstrap resamples of the sentences."
     drawn = [
-        ("BLEU", f"BLEU of every system. {bars} Hollow: single runs.", _draw_scores),
+        ("BLEU", f"BLEU of every system. {bars} Hollow markers are single runs.", _draw_scores),
         (
             "BLEU by length of the reference",
-            f"BLEU on sentences whose reference has so many {target.lengths}; below, how many there are. {bars}",
+            f"BLEU on sentences whose reference has the given number of {target.lengths}. In parentheses, the number of "
+            f"sentences. {bars}",
             _draw_lengths,
         ),
         (
             f"Difference to {first} by length",
-            f"BLEU on the same sentences, less that of {first}. {bars}",
+            f"BLEU on the same sentences minus that of {first}. {bars}",
             _draw_differences,
         ),
         (
             "Repeated n-grams",
-            f"How many n-grams of {target.ngrams} had been said in the same sentence before.",
+            f"Percentage of n-grams of {target.ngrams} that occur earlier in the same sentence.",
             _draw_repetition,
         ),
     ]
@@ -96,7 +97,7 @@ def _draw_differences(axes: Any, comparison: Comparison) -> None:
             continue
         values = np.array([difference.difference for difference in present])
         low, high = np.array([d.interval or (d.difference,) * 2 for d in present]).T
-        # Of a mean over few sentences the central range may lie beside it.
+        # With few sentences, the mean may lie outside the central range.
         around = np.maximum(0, [values - low, high - values])
         _errorbars(axes, comparison, k, values, around, label=plain(_short(name)))
     _label_buckets(axes, comparison)

@@ -1,4 +1,4 @@
-"""ROUGE-1, -2 and -L beside sacreBLEU's metrics: F1 of every sentence by rouge-score, and their mean."""
+"""Score ROUGE-1, ROUGE-2 and ROUGE-L like sacreBLEU's metrics: the mean of every sentence's F1 by rouge-score."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import Any
 from bertkd_fairseq.errors import must_be
 
 KINDS = ("rouge1", "rouge2", "rougeL")
-"""Names of the metrics, as rouge-score has them."""
+"""Names of the metrics in rouge-score."""
 
 
 def rouge_problems(name: str, metric: str | None) -> list[str]:
     """Return a message if ``metric``, given for the setting ``name``, is ROUGE and its package isn't installed."""
     if metric != "rouge" or importlib.util.find_spec("rouge_score"):
         return []
-    hint = "To have it: pip install rouge-score"
-    return [must_be(name, "a metric that can be had here", metric, hint)]
+    hint = "Install its package: pip install rouge-score"
+    return [must_be(name, "a metric whose package is installed", metric, hint)]
 
 
 class Rouge:
     """One of :data:`KINDS`, with the methods that sacreBLEU's metrics have.
 
-    A sentence's statistics are its F1 in percent, and 1: summed over sentences, they give the mean.
+    The statistics of a sentence are its F1 in percent and the number 1. Their sums over sentences give the mean.
     """
 
     def __init__(self, kind: str, reference: Sequence[str], tokenizer: Any = None) -> None:
-        """Take the references.
+        """Score against the sentences of ``reference``.
 
-        :param tokenizer: one of sacreBLEU's. None: rouge-score's, which knows the letters a-z and digits alone, and
-            Porter's stemmer; so English summaries are scored (``ROUGE-1.5.5.pl -m``).
+        :param tokenizer: a tokeniser of sacreBLEU. If None, English is scored as usual for summaries
+            (``ROUGE-1.5.5.pl -m``): rouge-score's tokeniser keeps only the letters a-z and digits, and words are
+            stemmed by Porter's stemmer.
         """
         from rouge_score.rouge_scorer import RougeScorer
 
@@ -59,7 +60,7 @@ class Rouge:
 
 
 class _Tokenizer:
-    """What rouge-score takes for a tokeniser."""
+    """A tokeniser of sacreBLEU in the form that rouge-score expects."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer

@@ -1,4 +1,4 @@
-"""Read, score and test systems: one call, with a :class:`CompareConfig`."""
+"""Read, score and test systems by one call with a :class:`CompareConfig`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TESTS = "tests and tables"
 class CompareConfig:
     """The settings of :func:`compare`.
 
-    ``systems``: the files of each system by its name, one for each seed; the first system is the baseline.
+    ``systems``: for the name of each system its files, one for each seed. The first system is the baseline.
     """
 
     systems: Mapping[str, Sequence[str | Path]] = setting(
@@ -43,26 +43,27 @@ class CompareConfig:
         "raw text, one line per sentence", default=None, metavar="FILE", group=_REFERENCE
     )
     gen_subset: str | None = setting(
-        "split of the data-bin whose reference is taken; test if not given",
+        "split of the data-bin with the reference; test if not given",
         default=None,
         metavar="SPLIT",
         group=_REFERENCE,
         old_option="--split",
     )
     source: str | None = setting(
-        "raw text to show beside translations; the data-bin's if neither this nor --reference is given",
+        "raw source text to show beside the translations. If neither this nor --reference is given, it is the data-bin's",
         default=None,
         metavar="FILE",
         group=_REFERENCE,
     )
     target_lang: str | None = setting(
-        "language for Moses and BLEU; the data-bin's, else the reference's suffix (ref.en, ref.en.gz)",
+        "target language, for Moses and BLEU. If not given, it is that of the data-bin or of the reference's name (ref.en, "
+        "ref.en.gz)",
         default=None,
         metavar="LANG",
         group=_REFERENCE,
     )
     lowercase: bool = setting(
-        "ignore case in all scores; set by itself where the data-bin is lowercased",
+        "ignore case in all scores; always on if the data-bin is lowercased",
         default=False,
         group=_REFERENCE,
     )
@@ -73,20 +74,20 @@ class CompareConfig:
         group=_REFERENCE,
     )
     tokenized: bool = setting(
-        "reference and plain translations are tokens already: Moses neither makes nor joins any, and words are what "
-        "stands between spaces",
+        "reference and plain translations are already tokenised: Moses neither splits nor joins anything, and words are "
+        "what stands between spaces",
         default=False,
         group=_REFERENCE,
     )
     tokenize: str | None = setting(
-        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, ...; if not given, as sacreBLEU "
-        "chooses for the target language, and char for others without spaces",
+        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, ... If not given, it is the one that "
+        "sacreBLEU chooses for the target language, or char for other languages without spaces",
         default=None,
         metavar="NAME",
         group=_TESTS,
     )
     metric: str | None = setting(
-        "score by it as well: F1 of ROUGE-1, ROUGE-2 and ROUGE-L. Needs the package rouge-score",
+        "further metric. rouge adds the F1 of ROUGE-1, ROUGE-2 and ROUGE-L, and needs the package rouge-score",
         default=None,
         choices=("rouge",),
         group=_TESTS,
@@ -99,8 +100,8 @@ class CompareConfig:
         "trials of the approximate randomisation", default=10_000, at_least=1, group=_TESTS
     )
     buckets: str = setting(
-        "ends of the length buckets: the longest reference in each, in Moses words, or in characters where the target "
-        "language has no spaces",
+        "ends of the length buckets: the length of the longest reference in each, in Moses words, or in characters if the "
+        "target language has no spaces",
         default="10,20,30,40,50",
         metavar="N,N,...",
         group=_TESTS,
@@ -116,7 +117,7 @@ class CompareConfig:
 
     @property
     def bucket_ends(self) -> list[int]:
-        """The longest reference of each length bucket but the last; empty if ``buckets`` can't be read."""
+        """The length of the longest reference in each bucket but the last; empty if ``buckets`` can't be read."""
         ends = [int(end) for end in self.buckets.split(",") if end.isdecimal()]
         rising = self.buckets == ",".join(map(str, sorted(set(ends) - {0})))
         return ends if rising else []
@@ -134,14 +135,14 @@ class CompareConfig:
             self.data_bin or self.target_lang or language_of(self.reference)
         ):
             problems.append(
-                f"`{target_lang}` must be given where the reference's name doesn't end in a language code, "
-                f"but {self.reference} doesn't. Detokenising depends on it. For English, say {target_lang} en."
+                f"`{target_lang}` must be given, since the name of the reference {self.reference} doesn't end in a "
+                f"language code. Detokenising depends on the language. For English, give {target_lang} en."
             )
         if self.keep_punctuation and self.data_bin:
-            problems.append(f"`{keep}` can't be given with `{data_bin}`, which tells it.")
+            problems.append(f"`{keep}` can't be given with `{data_bin}`, which records it.")
         if self.keep_punctuation and self.tokenized:
             problems.append(
-                f"`{keep}` can't be given with `{named(self, 'tokenized')}`, which changes nothing."
+                f"`{keep}` can't be given with `{named(self, 'tokenized')}`, which keeps the text as it is."
             )
         if self.gen_subset and self.reference:
             problems.append(
@@ -149,7 +150,7 @@ class CompareConfig:
             )
         problems += range_problems(self)
         if not self.bucket_ends:
-            wanted = "rising whole numbers with commas between"
+            wanted = "whole numbers in rising order, separated by commas"
             problems.append(must_be(named(self, "buckets"), wanted, repr(self.buckets)))
         problems += tokenizer_problems(named(self, "tokenize"), self.tokenize)
         problems += rouge_problems(named(self, "metric"), self.metric)
@@ -161,20 +162,20 @@ class CompareConfig:
         for name, files in self.systems.items():
             if name == REFERENCE:
                 problems.append(
-                    f"`{systems}` must have another name than {REFERENCE}, a row of the report."
+                    f"`{systems}` can't have the name {REFERENCE}, because a row of the report has it."
                 )
             resolved = [Path(file).resolve() for file in files]
             for i, file in enumerate(files):
                 if resolved[i] in resolved[:i]:
                     problems.append(
-                        f"`{systems}` must give each run once, but gives {name}={file} again."
+                        f"`{systems}` must give each run only once, but gives {name}={file} again."
                     )
         return problems
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison and what was read for it."""
+    """A comparison, the path of its reference, and the systems that were read."""
 
     comparison: Comparison
     reference: str
@@ -251,7 +252,7 @@ def _read_texts(
 def _cut_as_bleu(
     target: Target, lowercase: bool, texts: Texts, systems: list[System]
 ) -> tuple[Texts, list[System]]:
-    """Return texts and systems with BLEU's tokens in the place of Moses words, which there are none of."""
+    """Return texts and systems with BLEU's tokens in place of Moses words, for a language without spaces."""
     from sacrebleu.metrics import BLEU
 
     bleu = BLEU(lowercase=lowercase, tokenize=target.tokenizer)
@@ -265,7 +266,7 @@ def _cut_as_bleu(
 
 
 def language_of(reference: str) -> str:
-    """Return the language code that a file's name ends in, .gz apart; nothing if it ends in something else."""
+    """Return the language code at the end of a file's name, before ``.gz``; empty if there is none."""
     suffix = Path(reference.removesuffix(".gz")).suffix
     return suffix[1:] if re.fullmatch(r"\.[a-z]{2}", suffix) else ""
 
@@ -275,7 +276,10 @@ def _read_systems(
     reference: list[str],
     moses: Words,
 ) -> list[System]:
-    """Read all systems; what is wrong with any of them is told at once."""
+    """Read all systems.
+
+    :raises DataError: with the mistakes of all of them at once.
+    """
     systems, errors = [], []
     for name, paths in files.items():
         runs = []

@@ -1,10 +1,9 @@
 """Score systems of one run or several by sacrebleu's metrics, and test their differences by its tests.
 
-A system's score is the mean over its runs. In a test a sentence stands for the translations of all
-runs: it is drawn, or swapped with the other system's, with all of them together. So a test asks whether
-the difference of the means would hold on other sentences like these, for the very models that were
-trained. Runs are no further sentences: pooled as such, they would make every difference significant.
-Whether models trained anew would differ as well is what the spread over runs is for.
+A system's score is the mean over its runs. When a test draws a sentence, or swaps it with the other system's, it takes
+the translations of that sentence by all runs together. So a test asks whether the difference of the means would hold
+for the same trained models on other sentences. Runs don't count as further sentences: that would make every difference
+significant. The tests don't ask whether retrained models would differ as well; the spread over runs shows that.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 SEED = 12345
-"""The seed of all tests, if none is given: sacrebleu's own."""
+"""The seed of all tests if none is given. It is sacrebleu's own."""
 
 METRICS = {
     "tokenized_bleu": "tok BLEU",
@@ -27,19 +26,23 @@ METRICS = {
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
 }
-"""Names of the metrics in files, and for readers, in the order of the tables."""
+"""For each metric's name in files its name in reports, in the order of the tables."""
 
-_NOTHING = 1e-9  # points: what rounding may leave of no difference
+_NOTHING = 1e-9  # in points: rounding may make so much of a difference of 0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One system less the first one, by one metric: of the means over runs."""
+    """One system minus the first one by one metric, as the difference of their means over runs.
+
+    With a single sentence there is nothing to draw: then all but ``difference`` is None. ``randomization_p`` is also None
+    if no trials were asked for, or if the two systems have different numbers of runs.
+    """
 
     difference: float
     interval: tuple[float, float] | None  # the central 95% over bootstrap resamples
-    bootstrap_p: float | None  # these two None of a single sentence: there is nothing to draw
-    randomization_p: float | None  # None there, where it wasn't asked for or numbers of runs differ
+    bootstrap_p: float | None
+    randomization_p: float | None
 
 
 @dataclass(frozen=True)
@@ -48,30 +51,30 @@ class Score:
 
     score: float  # mean over runs
     runs: list[float]
-    spread: float | None  # standard deviation over runs (n - 1); None of a single one
+    spread: float | None  # standard deviation over runs (n - 1); None with a single run
     resampled_mean: float  # over bootstrap resamples of the sentences
-    interval: float | None  # half of the central 95% of them, None of a single sentence
-    length_ratio: float | None  # these two of BLEU only, means over runs
-    brevity_penalty: float | None
-    against_first: Difference | None  # None of the first system itself
+    interval: float | None  # half the width of their central 95%; None with a single sentence
+    length_ratio: float | None  # mean over runs; None unless the metric is BLEU
+    brevity_penalty: float | None  # mean over runs; None unless the metric is BLEU
+    against_first: Difference | None  # None for the first system itself
 
 
 @dataclass(frozen=True)
 class Trials:
-    """How often tests draw: bootstrap resamples, and trials of approximate randomisation (0: none)."""
+    """The number of bootstrap resamples, the number of trials of approximate randomisation (0: none), and the seed."""
 
     resamples: int = 1000
     randomization: int = 10_000
-    seed: int = SEED  # at least 1, as sacrebleu's
+    seed: int = SEED  # at least 1, as in sacrebleu
 
 
 class Measurement:
-    """One metric of every sentence of every system: what scores and tests are made of."""
+    """One metric's statistics of every sentence of every system. Scores and tests are computed from them."""
 
     def __init__(self, metric: Any, systems: Sequence[Sequence[list[str]]]) -> None:
-        """Take the statistics of ``systems``, a list of sentences for each run of each.
+        """Compute the statistics of ``systems``. Each system is a list of runs, and each run a list of sentences.
 
-        ``metric`` is one of sacrebleu's, made with the references, or has the same methods.
+        ``metric`` is a metric of sacrebleu that was made with the references, or has the same methods.
         """
         per_run = [[metric._extract_corpus_statistics(run, None) for run in s] for s in systems]
         self._mean = _MeanOverRuns(metric, width=len(per_run[0][0][0]))
@@ -80,16 +83,16 @@ class Measurement:
 
     @property
     def signature(self) -> str:
-        """What the score depends on, as sacrebleu prints it."""
+        """The metric's signature, as sacrebleu prints it."""
         return str(self._mean.metric.get_signature())
 
     def sentence_scores(self) -> np.ndarray:
-        """Return the score of every sentence, mean over runs: (systems, sentences)."""
+        """Return the score of every sentence, as a mean over runs: (systems, sentences)."""
         score = self._mean._compute_score_from_stats
         return np.array([[score(row).score for row in rows] for rows in self._statistics])
 
     def scores(self, trials: Trials, where: np.ndarray | None = None) -> list[Score]:
-        """Return the score of each system on all sentences, or on those ``where`` a mask is true."""
+        """Return the score of each system on all sentences, or on those where the mask ``where`` is true."""
         if where is None:
             where = np.ones(len(self._statistics[0]), dtype=bool)
         statistics = [rows[where] for rows in self._statistics]
@@ -103,14 +106,14 @@ class Measurement:
     def _difference(
         self, first: np.ndarray, rows: np.ndarray, gaps: np.ndarray, trials: Trials
     ) -> Difference:
-        """Return how ``rows`` differ from ``first``; ``gaps`` is the difference in each bootstrap resample."""
+        """Return the difference of ``rows`` to ``first``; ``gaps`` has that of each bootstrap resample."""
         from sacrebleu.significance import _compute_p_value
 
         difference = self._of(rows) - self._of(first)
         low, high = np.quantile(gaps, (0.025, 0.975))
-        # sacrebleu counts what exceeds the difference seen: nothing where there never is any.
+        # sacrebleu counts the resamples that exceed the observed difference. Equal systems have none, so p is set to 1.
         equal = bool(np.abs(gaps).max() < _NOTHING)
-        # As in Moses: how far the differences scatter about their own mean.
+        # As in Moses, p is from how far the differences scatter around their own mean.
         scatter = np.abs(gaps) - np.abs(gaps).mean()
         bootstrap_p = 1.0 if equal else float(_compute_p_value(scatter, abs(difference)))
         several = len(rows) > 1
@@ -124,7 +127,7 @@ class Measurement:
     def _randomize(
         self, first: np.ndarray, rows: np.ndarray, trials: Trials, equal: bool
     ) -> float | None:
-        """Return p of approximate randomisation, if both sides have translations to swap."""
+        """Return p of approximate randomisation; None if it can't be computed (see :class:`Difference`)."""
         from sacrebleu.significance import Result, _paired_ar_test
 
         if not trials.randomization or rows.shape != first.shape or len(rows) == 1:
@@ -159,20 +162,20 @@ class Measurement:
         return float(self._mean._aggregate_and_compute(rows).score)
 
     def _resampled(self, rows: np.ndarray, trials: Trials) -> np.ndarray:
-        """Return the score of every resample: to the last digit what sacrebleu has for this seed."""
-        # The same seed, so the same sentences for every system: differences are paired.
+        """Return the score of every resample. To the last digit, it is what sacrebleu computes for this seed."""
+        # Every system has the same seed, so the same sentences are drawn, and differences are paired.
         rng = np.random.default_rng(trials.seed)
         drawn = rng.choice(len(rows), size=(trials.resamples, len(rows)), replace=True)
-        # Counts in float32 as there; scores of sentences, which aren't whole numbers, lose nothing.
+        # Counts are float32, as in sacrebleu. Scores of sentences aren't whole numbers and keep their precision.
         rows = rows if rows.dtype.kind == "f" else rows.astype("float32")
         score = self._mean._compute_score_from_stats
         return np.array([score(rows[sentences].sum(0)).score for sentences in drawn])
 
 
 class _MeanOverRuns:
-    """What sacrebleu's tests take for a metric: statistics in, the mean over runs out.
+    """A metric for sacrebleu's tests, which takes statistics of all runs and returns the mean of the runs' scores.
 
-    With one run it returns that run's score as it is, so that all numbers are sacrebleu's to the last digit.
+    With one run, it returns that run's score unchanged, so that all numbers are sacrebleu's to the last digit.
     """
 
     def __init__(self, metric: Any, width: int) -> None:
@@ -181,7 +184,7 @@ class _MeanOverRuns:
         self._width = width
 
     def of_runs(self, sums: np.ndarray) -> list[Any]:
-        """Return sacrebleu's score of each run from summed statistics (runs * width,)."""
+        """Return sacrebleu's score of each run, from statistics (runs * width,) that are summed over sentences."""
         runs = sums.reshape(-1, self._width)
         return [self.metric._compute_score_from_stats(run) for run in runs]
 

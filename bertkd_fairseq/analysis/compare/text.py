@@ -1,4 +1,4 @@
-"""A comparison as plain text, and the words that all of its reports share."""
+"""Write a comparison as plain text. The other reports share its tables and notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bertkd_fairseq.analysis.compare.scoring import METRICS, Difference, Score
 from bertkd_fairseq.analysis.tables import aligned
 
 REFERENCE = "reference"
-"""What the reference is called among the systems, so that no system may be called so."""
+"""The reference's name in tables of systems. No system may have this name."""
 
 _WIDTH = 90  # of paragraphs, in characters
 
@@ -19,7 +19,7 @@ Table = list[list[str]]
 
 
 def score_table(comparison: Comparison) -> Table:
-    """Return a row per system: every metric (and its spread over runs), length, brevity."""
+    """Return a row per system: every metric (with its spread over runs), length ratio and brevity penalty."""
     interval = "BLEU 95%"
     rows = [["system", "runs", *_metrics(comparison).values(), interval, "length", "BP"]]
     for name, scores in comparison.scores.items():
@@ -34,7 +34,7 @@ def score_table(comparison: Comparison) -> Table:
 
 
 def difference_table(comparison: Comparison) -> Table:
-    """Return a row per system and metric: the difference to the first system and its tests."""
+    """Return a row per system and metric: the difference to the first system, and the tests of that difference."""
     rows = [["difference", "metric", "value [95%]", "bootstrap p", "randomisation p"]]
     for name, scores in comparison.scores.items():
         for metric, title in _metrics(comparison).items():
@@ -45,7 +45,7 @@ def difference_table(comparison: Comparison) -> Table:
 
 
 def length_table(comparison: Comparison) -> Table:
-    """Return a row per length bucket: BLEU of every system, differences to the first."""
+    """Return a row per length bucket: BLEU of every system, and the differences to the first."""
     names = list(comparison.scores)
     unit = comparison.target.lengths.split()[-1]
     rows = [[unit, "sentences", *names, *(f"{name} - {names[0]}" for name in names[1:])]]
@@ -63,40 +63,43 @@ def length_title(comparison: Comparison) -> str:
 
 
 def repetition_table(comparison: Comparison) -> Table:
-    """Return a row per system and for the reference: repeated n-grams in percent."""
+    """Return a row for each system and for the reference: the percentage of repeated n-grams."""
     rates = [(REFERENCE, comparison.reference_repetition), *comparison.repetition.items()]
     header = ["", *(f"{n}-grams" for n in range(1, LONGEST_NGRAM + 1))]
     return [header, *([name, *(f"{rate:.2f}" for rate in row)] for name, row in rates)]
 
 
 def score_notes(comparison: Comparison) -> list[str]:
-    """Return what has to be known to read the scores and tests, a paragraph each."""
+    """Return what a reader has to know about the scores and tests, each note a paragraph."""
     first = next(iter(comparison.scores))
     trials = comparison.trials
     runs = [len(scores["bleu"].runs) for scores in comparison.scores.values()]
     notes = [
-        f"{comparison.num_sentences} sentences; paired bootstrap of {trials.resamples} resamples and "
-        f"approximate randomisation of {trials.randomization} trials against {first!r}, "
-        f"seed {trials.seed}. 95%: central range over the resamples. Both p are sacrebleu's: "
-        f"the bootstrap's, as in Moses, is about .4 even for the smallest difference."
+        f"There are {comparison.num_sentences} sentences. The paired bootstrap ({trials.resamples} resamples) and "
+        f"approximate randomisation ({trials.randomization} trials) test each system against {first!r}, with seed "
+        f"{trials.seed}. 95% is the central range over the resamples. Both p are computed as in sacrebleu. That of the "
+        f"bootstrap, as in Moses, is about .4 even for the smallest difference."
     ]
     if max(runs) > 1:
         notes.append(
-            "A score is the mean over runs, ± their standard deviation (n - 1). In the tests a "
-            "sentence is drawn, or swapped, with its translations by all runs together: they tell "
-            "whether the difference of the means would hold on other sentences for these very "
-            "models. Whether newly trained ones would differ as well, the spread over runs tells."
+            "A score is the mean over runs, ± their standard deviation (n - 1). When a test draws or swaps a sentence, "
+            "it takes its translations by all runs together. The tests ask: would these trained models differ on other "
+            "sentences? They do not ask whether retrained models would; the spread over runs shows that."
         )
     if len(set(runs)) > 1:
-        notes.append("No randomisation where the numbers of runs differ: nothing to swap with.")
+        notes.append(
+            "Systems with different numbers of runs aren't compared by randomisation: some runs have no counterpart."
+        )
     notes += comparison.target.notes
     if comparison.lowercase:
-        notes.append("Case is ignored in all scores (lowercased data-bin or --lowercase).")
+        notes.append(
+            "Case is ignored in all scores, because of a lowercased data-bin or --lowercase."
+        )
     return notes
 
 
 def _metrics(comparison: Comparison) -> dict[str, str]:
-    """Return names for files and readers of the metrics that were asked for."""
+    """Return the name in files and the name in reports of each metric that was computed."""
     return {metric: title for metric, title in METRICS.items() if metric in comparison.signatures}
 
 
@@ -106,13 +109,13 @@ def signature_lines(comparison: Comparison) -> list[str]:
 
 
 def example_title(example: Example) -> str:
-    """Return what is special about an example."""
+    """Return the number of an example's sentence, and its chrF by both systems."""
     first, other = example.chrf.values()
     return f"sentence {example.index}: chrF {first:.1f} -> {other:.1f} ({example.difference:+.1f})"
 
 
 def example_lines(example: Example) -> list[tuple[str, str]]:
-    """Return label and text of each line of an example: source, reference, all translations."""
+    """Return the lines of an example, each a label and a text: source, reference and all translations."""
     lines = [] if example.source is None else [("source", example.source)]
     lines.append((REFERENCE, example.reference))
     for name, translations in example.translations.items():
@@ -128,7 +131,7 @@ def examples_title(first: str, system: str) -> str:
 
 
 def format_comparison(comparison: Comparison) -> str:
-    """Return the whole report as text: details first, because a terminal shows the end."""
+    """Return the whole report as text. Details come first, because a terminal shows the end."""
     first = next(iter(comparison.scores))
     sections = [
         [examples_title(first, system), *_format_examples(examples)]

@@ -1,4 +1,4 @@
-"""Read the translations of a system: every sentence once, in the order of the reference, in two forms."""
+"""Read the translations of a system in the order of the reference, as raw text and as Moses words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bertkd_fairseq.text.segmentation.schemes import (
 )
 from bertkd_fairseq.text.segmentation.wordpiece import undo_segmentation
 
-_OF_OTHERS = (BPE, SENTENCEPIECE, GPT2, BYTE_BPE)  # which fairseq's own --bpe undoes
+_OF_OTHERS = (BPE, SENTENCEPIECE, GPT2, BYTE_BPE)  # schemes that fairseq's own --bpe undoes
 _ENTITY = re.compile("&(amp|lt|gt|quot|apos|#91|#93|#124);")
 Decode = Callable[[list[str]], list[str]]
 
@@ -37,14 +37,13 @@ class Run:
     path: Path
     format: str  # "fairseq-generate" or "text"
     text: list[str]  # detokenised, for sacreBLEU and chrF
-    tokenized: list[
-        str
-    ]  # Moses words, for the tokenised BLEU of the paper, or what the target's n-grams are of
+    #: In Moses words, for the tokenised BLEU of the paper, or in the tokens that ``Target.ngrams`` names.
+    tokenized: list[str]
 
 
 @dataclass(frozen=True)
 class System:
-    """One way to train, and what it gave each time it was done: a run for each seed."""
+    """A way to train, with one run for each seed."""
 
     name: str
     runs: list[Run]
@@ -58,12 +57,13 @@ def read_run(
     detokenize: Decode,
     reference: Sequence[str] | None = None,
 ) -> Run:
-    """Read output of ``fairseq-generate`` (recognised by its H- lines), the first of each n-best list, or plain text.
+    """Read output of ``fairseq-generate``, which is recognised by its H- lines, or plain text.
 
-    ``tokenize`` turns raw text into Moses words, ``detokenize`` Moses words into raw text.
+    The first hypothesis of each n-best list is read. ``tokenize`` turns raw text into Moses words, and ``detokenize``
+    turns Moses words into raw text.
 
-    :raises DataError: unless there is exactly one translation for each of ``count`` sentences, and the target
-        sentences beside them are those of ``reference``, where both are known.
+    :raises DataError: unless there is exactly one translation for each of ``count`` sentences. If there are T- lines and
+        a ``reference``, also if at least half of them differ from it.
     """
     lines = read_lines(path)
     found = parse_generated(lines)
@@ -93,11 +93,11 @@ def read_run(
 def both_forms(
     generated: list[str], decoded: list[str], tokenize: Decode, detokenize: Decode
 ) -> tuple[list[str], list[str]]:
-    """Return the raw text and the Moses words of what H- and D- lines hold, however fairseq-generate decoded it."""
+    """Return the raw text and the Moses words of translations, from their H- and D- lines."""
     if _scheme(generated) in _OF_OTHERS:
         return decoded, tokenize(decoded)
     words = [undo_segmentation(line) for line in generated]
-    # Decoded to raw text already? Only if D- is neither H- itself nor the words inside H-.
+    # D- lines are raw text already, unless they equal the H- lines or the words inside these.
     return detokenize(words) if decoded in (generated, words) else decoded, words
 
 
@@ -106,12 +106,12 @@ def _scheme(lines: Sequence[str]) -> str:
 
 
 def _escaped(lines: Sequence[str]) -> bool:
-    """Tell whether ``lines`` have signs as Moses' own script escapes them, which sacremoses does too."""
+    """Return whether ``lines`` have characters that are escaped as Moses' own script and sacremoses do it."""
     return any(_ENTITY.search(line) for line in lines)
 
 
 def _check_decoded(path: str | Path, generated: list[str], decoded: list[str]) -> None:
-    """:raises DataError: if subwords of other tools are still apart."""
+    """:raises DataError: if the translations are still symbols of another tool's subword scheme."""
     scheme = _scheme(generated)
     if scheme in _OF_OTHERS and decoded == generated:
         raise DataError(
@@ -125,17 +125,20 @@ def _check_targets(
 ) -> None:
     """Compare the targets that fairseq-generate printed with the reference.
 
-    Half of them have to agree: unknown symbols and other normalisation may change some, another split changes all.
+    At least half of them have to agree. Unknown symbols and normalisation may change some of them. In the output of
+    another split nearly all differ.
+
+    :raises DataError: if fewer agree.
     """
     targets = {i: found[i].head["T"] for i in range(len(reference)) if "T" in found[i].head}
     agree = sum(letters(text) == letters(reference[i]) for i, text in targets.items())
     if 2 * agree < len(targets):
         raise DataError(
-            f"`{path}` must be translations of this reference, but its T- lines agree with {agree} of "
-            f"{len(reference)} sentences. Decode this split (--gen-subset), or compare with the other's reference."
+            f"`{path}` must be translations of this reference, but its T- lines agree with only {agree} of "
+            f"{len(reference)} sentences. Decode this split (--gen-subset), or name the reference of the other split."
         )
 
 
 def letters(text: str) -> str:
-    """Return the letters and digits of ``text``, in which two ways of writing the same sentence agree."""
+    """Return only the letters and digits of ``text``, since tokenised and raw text of a sentence agree in these."""
     return "".join(filter(str.isalnum, html.unescape(text).casefold()))

@@ -1,1 +1,1 @@
-"""The teacher's predictions sentence by sentence, with students' beside them, as one page to look through."""
+"""Show the predictions of the teacher and of students, sentence by sentence, in one HTML page."""

@@ -16,7 +16,7 @@ FIRST, WORST, RANDOM = SELECTIONS = ("first", "worst", "random")
 class ExploreConfig:
     """The settings of :func:`bertkd_fairseq.analysis.explore.data.explore`.
 
-    ``students``: name and checkpoint of each.
+    ``students``: the name and the checkpoint of each student.
     """
 
     store: str = setting("teacher store made by `bertkd dump-topk`", positional=True)
@@ -28,11 +28,11 @@ class ExploreConfig:
         "show at most N sentences of the store", default=1000, at_least=1, metavar="N"
     )
     select: str = setting(
-        "which: the first ones, those where the teacher is wrong most often, or random ones",
+        "which sentences to show: the first ones, those in which the teacher is wrong most often, or random ones",
         default=FIRST,
         choices=SELECTIONS,
     )
-    seed: int = setting("seed of the random ones", default=1, at_least=0)
+    seed: int = setting("seed of the random choice of sentences", default=1, at_least=0)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening anything."""

@@ -1,4 +1,4 @@
-"""What the page shows: chosen sentences of a store, token by token, with what students say of the same entries."""
+"""Collect what the page shows: sentences of a store with the teacher's entries, and students' probabilities of these."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from bertkd_fairseq.topk_store.rows import TopKRows
 
 @dataclass(frozen=True)
 class Sentence:
-    """A pair of the store, and what its target tokens come to, EOS included.
+    """A sentence pair of the store, with counts and means over its target tokens, EOS included.
 
-    ``index``: its number in the store, from 0; ``source`` and ``target``: its text, in words where the data-bin has
-    pieces of them. ``asked``: the tokens that have a teacher; among these ``wrong``: the teacher's first is another
-    symbol than the reference; ``outside``: the reference is none of its K entries; ``confidence``: the mean
-    probability of its first, None without a teacher. ``distances``: for each student the mean of
-    :func:`distances`, None without a teacher.
+    ``index``: its number in the store, from 0. ``source`` and ``target``: its text. ``tokens``: its target tokens.
+    ``asked``: how many of these have a teacher. The other fields are about these tokens only:
+    ``wrong``: how many there are whose reference isn't the teacher's first entry.
+    ``outside``: how many there are whose reference is none of the K entries.
+    ``confidence``: the mean probability of the teacher's first entry; None if no token has a teacher.
+    ``distances``: for each student the mean of :func:`distances`; None if no token has a teacher.
     """
 
     index: int
@@ -43,11 +44,14 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Chosen sentences; the arrays have their target tokens one after the other, the sentences in data-bin order.
+    """The chosen sentences, in the order of the data-bin. Arrays have all their target tokens, one after the other.
 
-    ``symbols``: the target dictionary (V,); ``gold`` (tokens,): ids of the reference; ``rows``: the teacher's entries;
-    ``students``: what each says of those, by name; ``files``: their checkpoints. ``in_store``: how many sentences
-    there were to choose from.
+    ``in_store``: the number of sentences in the store.
+    ``symbols``: the target dictionary (V,).
+    ``gold``: ids of the reference (tokens,).
+    ``rows``: the teacher's entries.
+    ``students``: by name, the probabilities that each student gives to these entries.
+    ``files``: by name, the checkpoint of each student.
     """
 
     signature: str
@@ -71,15 +75,15 @@ class Exploration:
 
 
 def explore(config: ExploreConfig) -> Exploration:
-    """Choose sentences as ``config`` says, and ask the students for what the teacher says of them.
+    """Choose sentences as ``config`` says, and compute the students' probabilities of the teacher's entries.
 
     :raises ConfigurationError: with every setting that can't work.
-    :raises BertKDError: if the store is damaged, or students or data-bin don't belong to it.
+    :raises BertKDError: if the store is damaged, or if a student or the data-bin doesn't belong to it.
     """
     raise_all(config.problems())
     store = TopKStore.open(config.store)
     if store.sampled:
-        wanted, seen = "a store of the teacher's top K", f"{store.path} with random draws"
+        wanted, seen = "a store of the teacher's top K", f"{store.path}, which has random draws,"
         hint = "Dump one without `--entries sampled`."
         raise ConfigurationError(must_be(named(config, "store"), wanted, seen, hint))
     langs = langs_of(store)
@@ -110,7 +114,7 @@ def explore(config: ExploreConfig) -> Exploration:
 
 
 def choose(store: TopKStore, pairs: Any, config: ExploreConfig) -> np.ndarray:
-    """Return the numbers of the sentences to show, rising: (n,) int64."""
+    """Return the numbers of the sentences to show, in rising order: (n,) int64."""
     count = min(config.max_sentences, len(store))
     if config.select == FIRST:
         return np.arange(count)
@@ -122,7 +126,7 @@ def choose(store: TopKStore, pairs: Any, config: ExploreConfig) -> np.ndarray:
 
 
 def wrong_shares(store: TopKStore, pairs: Any) -> np.ndarray:
-    """Return which share of each sentence's target tokens the teacher's first is wrong at: (sentences,)."""
+    """Return the share of each sentence's target tokens at which the teacher's first entry is wrong: (sentences,)."""
     shares = []
     for sentences, gold in chunks(pairs):
         rows = store.sentences(sentences)
@@ -133,16 +137,16 @@ def wrong_shares(store: TopKStore, pairs: Any) -> np.ndarray:
 
 
 def distances(rows: TopKRows, student: Probabilities) -> np.ndarray:
-    """Return how far a student is from the teacher at each token: (tokens,) from 0 to 1.
+    """Return the total variation distance of student and teacher at each token: (tokens,) from 0 to 1.
 
-    The total variation distance of their probabilities of the teacher's K entries and of all other symbols together:
-    the share of the probability that the two place differently.
+    It is the share of the probability that the two place differently. The symbols outside the teacher's K entries count
+    as one symbol.
     """
     teacher = np.exp(rows.logprobs.astype(np.float64))  # (tokens, K)
     own = np.exp(student.entries.astype(np.float64))
     rest = np.exp(rows.log_tail.astype(np.float64)) - np.clip(1 - own.sum(1), 0, None)
     apart: np.ndarray = (np.abs(teacher - own).sum(1) + np.abs(rest)) / 2
-    return apart.clip(0, 1)  # float16 of the store is off by some 0.0001
+    return apart.clip(0, 1)  # the store's float16 is rounded by about 0.0001
 
 
 def _gold(pairs: Any, sentences: np.ndarray) -> np.ndarray:
@@ -184,13 +188,13 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def text_of(ids: Sequence[int], dictionary: Any, scheme: str) -> str:
-    """Return the text of a sentence's ids, whose dictionary is fairseq's."""
+    """Return the text of a sentence's ids; ``dictionary`` is fairseq's."""
     specials = (dictionary.bos(), dictionary.pad(), dictionary.eos())
     return readable([dictionary[i] for i in ids if i not in specials], scheme)
 
 
 def readable(symbols: Sequence[str], scheme: str) -> str:
-    """Return the text of a sentence's symbols: words where its subword scheme tells them, or else the symbols."""
+    """Return the words of a sentence's symbols, or the symbols themselves if words can't be made of their scheme."""
     from bertkd_fairseq.data.encoders import POST_PROCESS
 
     if scheme == BYTE_BPE:

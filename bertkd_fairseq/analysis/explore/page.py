@@ -1,7 +1,8 @@
-"""An exploration as one HTML file that needs nothing else: data, style and script are inside.
+"""Write an exploration as one HTML file, with its data, style and script inside.
 
-What the text holds can't act: it stands in a block of JSON that no parser of HTML can see the end of too early, the
-script only ever sets it as text, and the page's policy admits its own script and style, by their hashes, alone.
+Text of the data can't run as code, for three reasons. It is in a block of JSON that it can't end, because the characters
+for that are escaped. The script only ever sets it as text. And the page's Content Security Policy admits only the page's
+own script and style, by their hashes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bertkd_fairseq.analysis.styles import report_style
 
 _PACKAGE = "bertkd_fairseq.analysis.explore"
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
-# What could end the block or begin another, and the two line ends that JSON knows as plain characters.
+# Characters that could end the block or begin another, and two line separators that JSON doesn't escape.
 _UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -47,7 +48,7 @@ def format_page(found: Exploration) -> str:
         "version": escape(__version__),
         "data": json_block(page_data(found)),
     }
-    # In one pass: what is put in isn't looked at again.
+    # All places are filled in one pass, so that placeholders in the data aren't replaced.
     return _PLACE.sub(lambda place: parts[place[1]], _file("page.html"))
 
 
@@ -57,10 +58,10 @@ def json_block(content: Any) -> str:
 
 
 def page_data(found: Exploration) -> dict[str, Any]:
-    """Return what the script reads: sentences as lists of their fields, arrays as base64 of little-endian numbers.
+    """Return what the script reads: sentences as lists of their fields, and arrays as base64 of little-endian numbers.
 
-    Ids are those of ``symbols``, which holds only what occurs. ``ids``, ``logprobs`` and students' ``entries`` have K
-    numbers a token.
+    ``symbols`` holds only the symbols that occur, and ids are places in it. ``ids``, ``logprobs`` and students'
+    ``entries`` have K numbers for each token.
     """
     used, places = np.unique(np.append(found.rows.ids, found.gold), return_inverse=True)
     kind = "u2" if len(used) <= 1 << 16 else "u4"
@@ -93,7 +94,7 @@ def page_data(found: Exploration) -> dict[str, Any]:
 
 
 def _encoded(values: np.ndarray, kind: str) -> str:
-    # Beyond the range of float16 no probability is told from 0: -inf says the same.
+    # A log-probability beyond the range of float16 becomes -inf: such a probability is as good as 0.
     with np.errstate(over="ignore"):
         return base64.b64encode(values.astype(f"<{kind}").tobytes()).decode("ascii")
 

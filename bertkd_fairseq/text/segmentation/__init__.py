@@ -1,1 +1,1 @@
-"""One module for each way to cut words into symbols."""
+"""Subword schemes: cut words into symbols, and find the pieces of a teacher's tokenizer for the symbols."""

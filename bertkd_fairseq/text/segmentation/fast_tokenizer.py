@@ -1,4 +1,4 @@
-"""Fast tokenizers of pretrained models, by folder or by their name on the hub."""
+"""Load fast tokenizers of pretrained models from a folder or from the hub."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _EITHER_FILE = ("tokenizer.json", "vocab.txt")
 
 
 def load_fast_tokenizer(name: str, option: str = "tokenizer") -> Any:
-    """Return the fast tokenizer in folder ``name`` or of that name on the hub.
+    """Return the fast tokenizer in folder ``name``, or of that name on the hub.
 
-    ``option``: what messages call the setting.
+    ``option``: the name of the setting in messages.
 
-    :raises DataError: if there is none, or if it isn't fast.
+    :raises DataError: if there is none, or if it isn't a fast one.
     """
     folder = Path(name)
     raise_all(name_problems(option, name), DataError)
     if folder.is_dir() and not any((folder / file).is_file() for file in _EITHER_FILE):
         wanted = f"a folder with {' or '.join(_EITHER_FILE)}"
-        raise DataError(must_be(option, wanted, f"{name} without one"))
+        raise DataError(must_be(option, wanted, f"{name}, which has neither,"))
     announce(name)
     from bertkd_fairseq.compat import hide_broken_torchaudio  # loads torch
 
@@ -31,7 +31,7 @@ def load_fast_tokenizer(name: str, option: str = "tokenizer") -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
-    except Exception as error:  # OSError, ValueError, and whatever a custom class raises
+    except Exception as error:  # OSError, ValueError, and any error of a custom class
         files = " or ".join(_EITHER_FILE)
         raise DataError(loading_problem(option, name, files, error)) from error
     if not getattr(tokenizer, "is_fast", False):

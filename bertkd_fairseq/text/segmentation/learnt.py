@@ -1,4 +1,4 @@
-"""Subword models that are learnt from the training text itself, by subword-nmt and SentencePiece."""
+"""Learn subword models from the training text, by subword-nmt or SentencePiece."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bertkd_fairseq.errors import ConfigurationError, DataError
 from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE
 
 BPE_CODES, SENTENCEPIECE_MODEL = "bpe.codes", "sentencepiece.model"
-"""The files of the two kinds in a data-bin, for ``--bpe-codes`` and ``--sentencepiece-model`` of fairseq."""
+"""Names of the two models' files in a data-bin, for fairseq's ``--bpe-codes`` and ``--sentencepiece-model``."""
 
 MODEL_FILES = {BPE: BPE_CODES, SENTENCEPIECE: SENTENCEPIECE_MODEL}
 UNIGRAM, BY_MERGES = MODEL_TYPES = ("unigram", "bpe")
@@ -25,7 +25,7 @@ class Segmenter(Protocol):
 
 
 class SubwordNMT:
-    """The merges of subword-nmt, learnt from tokenised lines; they never cross a space."""
+    """Merges of subword-nmt, learnt from tokenised lines. A merge never crosses a space."""
 
     def __init__(self, codes: Path) -> None:
         from subword_nmt.apply_bpe import BPE as Merges
@@ -43,12 +43,12 @@ class SubwordNMT:
         return cls(codes)
 
     def segment_lines(self, lines: Sequence[str]) -> list[str]:
-        """Return the symbols of each line, as ``un@@ happy``."""
+        """Return the symbols of each line, such as ``un@@ happy``."""
         return [self._merges.process_line(line) for line in lines]
 
 
 class SentencePieceModel:
-    """A SentencePiece model, learnt from raw lines, whose symbols tell where spaces were."""
+    """A SentencePiece model, learnt from raw lines. Its symbols record where spaces were."""
 
     def __init__(self, model: Path) -> None:
         self._model: Any = _sentencepiece().SentencePieceProcessor(model_file=str(model))
@@ -57,9 +57,9 @@ class SentencePieceModel:
     def learn(
         cls, lines: Sequence[str], vocab_size: int, model: Path, model_type: str
     ) -> SentencePieceModel:
-        """Learn a model of ``vocab_size`` pieces, write it to ``model``.
+        """Learn a model of ``vocab_size`` pieces and write it to ``model``.
 
-        :raises DataError: if the text is too small for so many.
+        :raises DataError: if the text is too small for that many pieces.
         """
         trainer = _sentencepiece().SentencePieceTrainer
         try:
@@ -76,11 +76,11 @@ class SentencePieceModel:
                 f"SentencePiece can't learn {vocab_size} pieces from this text: {reason}. "
                 "Choose another number of pieces."
             ) from error
-        model.with_suffix(".vocab").unlink()  # the model has it as well
+        model.with_suffix(".vocab").unlink()  # the model file has the vocabulary, too
         return cls(model)
 
     def segment_lines(self, lines: Sequence[str]) -> list[str]:
-        """Return the symbols of each line, as ``▁un happy``."""
+        """Return the symbols of each line, such as ``▁un happy``."""
         return [" ".join(pieces) for pieces in self._model.encode(list(lines), out_type=str)]
 
 

@@ -1,4 +1,4 @@
-"""Subword schemes of data-bins: what text a dictionary symbol writes, and whether it opens a word.
+"""Subword schemes of data-bins: which text a dictionary symbol writes, and whether it opens a word.
 
 ===============  =====================================  ================================================
 name             symbols of ``unhappy dogs``            written by
@@ -8,11 +8,11 @@ bpe              ``un@@ happy dogs``                    subword-nmt, fastBPE
 sentencepiece    ``▁un happy ▁dogs``                    SentencePiece, unigram and BPE
 gpt2             ``403 34191 6844``                     ``--bpe gpt2`` of fairseq: ids of ``encoder.json``
 hf_byte_bpe      ``un happy Ġdogs``                     ``--bpe hf_byte_bpe`` of fairseq
-words            ``unhappy dogs``                       nothing: whole words
+words            ``unhappy dogs``                       no subword tool
 ===============  =====================================  ================================================
 
-Only the teacher asks these questions. A line of symbols becomes text by the scheme's own library, or by fairseq's
-``--bpe`` and ``--post-process``.
+The teacher needs this to find the pieces of its tokenizer for each symbol. To turn a line of symbols into text, the
+scheme's own library is used, or fairseq's ``--bpe`` and ``--post-process``.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ WORDPIECE, BPE, SENTENCEPIECE, GPT2, BYTE_BPE, WORDS = SCHEMES = (
 )
 BPE_MARK, WORD_MARK, BYTE_SPACE = "@@", "\u2581", "\u0120"
 
+# A scheme is recognised if more than this share of the symbols bears its mark.
 _MARKED_ENOUGH = 0.01
-_NUMBERS_ENOUGH = 0.9  # a vocabulary of words has numbers too
+_NUMBERS_ENOUGH = 0.9  # for gpt2; more, because a vocabulary of words has numbers too
 
 
 class Surface(NamedTuple):
-    """The text that a symbol writes, and whether it opens a word. None: the symbol doesn't tell (``bpe``).
+    """The text that a symbol writes, and whether it opens a word.
 
-    Bytes of ``text`` that are no UTF-8 by themselves stand in it as Python's ``surrogateescape`` has them.
+    ``initial``: None if the symbol doesn't show it, as in ``bpe``. ``text``: bytes that aren't UTF-8 by themselves are
+    in it as Python's ``surrogateescape`` writes them.
     """
 
     text: str
@@ -53,19 +55,19 @@ class Surface(NamedTuple):
 
 @dataclass(frozen=True)
 class Scheme:
-    """A subword scheme: its name in :data:`SCHEMES`, and the surface of each of its symbols."""
+    """A subword scheme: its name in :data:`SCHEMES`, and a function that returns the surface of a symbol."""
 
     name: str
     surface: Callable[[str], Surface]
 
 
 def joins_next(symbol: str) -> bool:
-    """Tell whether a symbol of ``bpe`` bears its mark: the next symbol goes on with the word."""
+    """Return whether a symbol of ``bpe`` ends in ``@@``, so that the next symbol continues the word."""
     return len(symbol) > len(BPE_MARK) and symbol.endswith(BPE_MARK)
 
 
 def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
-    """Return which share of the text symbols bears the mark of each scheme that has one."""
+    """Return for each scheme with a mark the share of text symbols that bear it, from 0 to 1."""
     texts = list(filter(is_text, symbols))
     tests: dict[str, Callable[[str], bool]] = {
         WORDPIECE: lambda symbol: bool(split_mark(symbol)[0]),
@@ -78,7 +80,7 @@ def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
 
 
 def detect_scheme(symbols: Sequence[str]) -> str:
-    """Return the name of the scheme whose mark most symbols of a dictionary bear; words where hardly any does."""
+    """Return the name of the scheme whose mark most symbols of a dictionary bear, or ``words`` if hardly any bears one."""
     shares = marked_shares(symbols)
     if shares.pop(GPT2) > _NUMBERS_ENOUGH:
         return GPT2
@@ -87,20 +89,20 @@ def detect_scheme(symbols: Sequence[str]) -> str:
 
 
 def scheme_problems(option: str, name: str, symbols: Sequence[str], where: str) -> list[str]:
-    """Return why the symbols of the dictionary ``where`` can't be those of the scheme that ``option`` names."""
+    """Return a message if the symbols of the dictionary ``where`` contradict the scheme ``name``, given by ``option``."""
     found = detect_scheme(symbols)
     if name in (found, WORDS) or marked_shares(symbols)[name] > _MARKED_ENOUGH:
         return []
-    hint = "Leave it out: the scheme is read off the dictionary."
-    return [must_be(option, f"{found}, by the symbols of {where}", name, hint)]
+    hint = "Leave it out: the scheme is recognised from the dictionary."
+    return [must_be(option, f"{found}, as the symbols of {where} show", name, hint)]
 
 
 def make_scheme(name: str, encoder_json: str | None = None, option: str = "encoder_json") -> Scheme:
     """Return the scheme called ``name``.
 
-    :param encoder_json: GPT-2's ``encoder.json``, which alone says what the symbols of ``gpt2`` are.
-    :param option: what messages call ``encoder_json``.
-    :raises ConfigurationError: if it is needed and missing.
+    :param encoder_json: GPT-2's ``encoder.json``. The scheme ``gpt2`` needs it, because its symbols are numbers.
+    :param option: the name of ``encoder_json`` in messages.
+    :raises ConfigurationError: if ``encoder_json`` is needed and missing.
     :raises DataError: if it can't be read.
     """
     if name == GPT2:
@@ -136,7 +138,7 @@ _SURFACES: dict[str, Callable[[str], Surface]] = {
 
 
 def byte_alphabet() -> dict[int, str]:
-    """Return the printable character that byte-level BPE (GPT-2) writes for each byte."""
+    """Return for each byte the printable character that byte-level BPE (GPT-2) writes for it."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(0x100) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {
@@ -149,7 +151,7 @@ _BYTE_OF = {character: byte for byte, character in _CHARACTER_OF.items()}
 
 
 def from_byte_alphabet(symbol: str) -> str:
-    """Return the text of a symbol of byte-level BPE; characters outside its alphabet stay as they are."""
+    """Return the text of a symbol of byte-level BPE. Characters outside its alphabet stay as they are."""
     data = b"".join(
         bytes([_BYTE_OF[character]]) if character in _BYTE_OF else character.encode()
         for character in symbol
@@ -170,8 +172,8 @@ def _numbered(tokens: dict[str, str]) -> Callable[[str], Surface]:
 
 
 def _read_encoder(path: str | None, option: str) -> dict[str, str]:
-    """Return the token of each id in GPT-2's ``encoder.json``."""
-    wanted = "the encoder.json that the text was encoded with, where symbols are numbers of GPT-2's vocabulary"
+    """Return the token for each id in GPT-2's ``encoder.json``."""
+    wanted = "the encoder.json that the text was encoded with, since its symbols are numbers of GPT-2's vocabulary"
     if path is None:
         raise ConfigurationError(must_be(option, wanted, "missing"))
     try:

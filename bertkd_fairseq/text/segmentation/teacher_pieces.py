@@ -1,4 +1,4 @@
-"""Which pieces of a pretrained model's tokenizer write a piece of text, at the start of a word or within one."""
+"""Find the pieces of a pretrained model's tokenizer that write some text, at the start of a word or within one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bertkd_fairseq.text.segmentation.schemes import (
 )
 from bertkd_fairseq.vocabulary import Pieces, SpecialIds
 
-# fairseq's specials, then the mask: what transformers calls the tokens that may stand for each.
+# For each of fairseq's special symbols, and then for the mask: names in transformers of tokens that may stand for it.
 _SPECIALS = (
     ("cls_token", "bos_token"),
     ("pad_token",),
@@ -26,12 +26,12 @@ _SPECIALS = (
 
 
 class TeacherTokenizer:
-    """A fast tokenizer of transformers, asked for the pieces of single symbols.
+    """A fast tokenizer of transformers that returns the pieces of single symbols.
 
-    WordPiece, byte-level BPE, and BPE or unigram models that mark the start of words with ``▁`` are told apart by the
-    tokenizer itself.
+    The tokenizer's configuration shows whether it is WordPiece, byte-level BPE, or a BPE or unigram model that marks the
+    start of words with ``▁``.
 
-    :raises DataError: if it has no token for one of fairseq's specials or for the mask.
+    :raises DataError: if it has no token for one of fairseq's special symbols or for the mask.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -47,16 +47,16 @@ class TeacherTokenizer:
         )
 
     def pieces(self, surface: Surface) -> Pieces:
-        """Return the ids of the pieces that write ``surface``, unknown ones left out; none if there are none."""
+        """Return the ids of the pieces that write ``surface``, without the unknown piece; empty if there are none."""
         if self._byte_level:
             found = self._model.tokenize(to_byte_alphabet(self._with_space(surface, " ")))
         else:
             try:
                 surface = surface._replace(text=self._normalized(surface.text))
-            except UnicodeEncodeError:  # part of a character
+            except UnicodeEncodeError:  # the symbol has only a part of a character's bytes
                 return ()
             found = self._marked(surface) if self._word_mark else self._words(surface)
-        # A space that is a piece apart from its word says nothing of the word.
+        # A piece that is only the space before the word says nothing about the word.
         if len(found) > 1 and found[0].value in (WORD_MARK, BYTE_SPACE):
             found = found[1:]
         return tuple(token.id for token in found if token.id != self.specials.unk)
@@ -86,7 +86,7 @@ class TeacherTokenizer:
 
 
 def _types(part: Any) -> set[str]:
-    """Return the names of a pre-tokenizer's types, those within a sequence too."""
+    """Return the names of a pre-tokenizer's types, including those inside a sequence."""
     if not isinstance(part, dict):
         return set()
     within = (_types(inner) for inner in part.get("pretokenizers", ()))
@@ -94,7 +94,7 @@ def _types(part: Any) -> set[str]:
 
 
 def _within_words(model: Any) -> Any:
-    """Return the model that cuts the rest of a word: of WordPiece, its continuations alone, without their mark."""
+    """Return the model that cuts the rest of a word. For WordPiece, it has only the continuations, without their mark."""
     from tokenizers.models import WordPiece
 
     if not isinstance(model, WordPiece):

@@ -1,15 +1,14 @@
 """Reversible WordPiece segmentation of Moses-tokenised text.
 
-The cuts are those of a fast WordPiece tokenizer, but every piece keeps the characters of the text,
-so that undoing the segmentation is exact for any tokenizer, also one that lowercases, strips
-accents, drops characters or says ``[UNK]``::
+Words are cut where a fast WordPiece tokenizer cuts them, but every piece keeps the characters of the text. So undoing the
+segmentation gives exactly the same text with any tokenizer, even one that lowercases, strips accents, drops characters or
+returns ``[UNK]``::
 
     Moses tokens   T-Shirts   unglaublich
     symbols        T ￭- ￭Shirt ##s   un ##glaublich
 
-A first piece is bare, ``##`` marks what WordPiece itself calls a continuation, and ``￭`` marks a
-piece that BERT's own pre-tokenizer split off, so that ``##x`` and ``￭x`` stand for different
-WordPieces.
+The first piece of a word has no mark. ``##`` marks a continuation in the sense of WordPiece. ``￭`` marks a piece that was
+split off by BERT's pre-tokenizer. So ``##x`` and ``￭x`` stand for different WordPieces.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ CONTINUATION = "##"
 JOINER = "\uffed"
 MARKS = (CONTINUATION, JOINER)
 
-# What fairseq's Dictionary gives a meaning of its own: specials and padding to a multiple of 8.
+# Symbols that have a special meaning in fairseq's Dictionary: the special symbols, and padding to a multiple of 8.
 _RESERVED = re.compile(
     "|".join([*map(re.escape, SPECIAL_PIECES), f"{PADDING_SYMBOL_PREFIX}[0-9]+"])
 )
@@ -38,8 +37,8 @@ _RESERVED = re.compile(
 def undo_segmentation(line: str) -> str:
     """Return the words of a segmented ``line``, separated by single spaces.
 
-    Exact for everything that :meth:`WordPieceSegmenter.segment` gives. A marked symbol that opens
-    the line (a model may write one) opens a word.
+    This is the exact inverse of :meth:`WordPieceSegmenter.segment`. A model may generate a line whose first symbol is
+    marked; that symbol then opens a word.
     """
     words: list[str] = []
     for symbol in line.split():
@@ -54,14 +53,14 @@ def undo_segmentation(line: str) -> str:
 def split_mark(symbol: str) -> tuple[str, str]:
     """Return the mark of ``symbol`` (empty for a first piece) and the text after it."""
     for mark in MARKS:
-        # A symbol that is nothing but a mark is a word of the text.
+        # A symbol that consists of a mark alone is a word of the text.
         if len(symbol) > len(mark) and symbol.startswith(mark):
             return mark, symbol[len(mark) :]
     return "", symbol
 
 
 class WordPieceSegmenter:
-    """Cuts words at the boundaries of a fast WordPiece tokenizer; maps symbols to its vocabulary.
+    """Cuts words where a fast WordPiece tokenizer cuts them, and maps symbols to its vocabulary.
 
     :param tokenizer_dir: folder with ``tokenizer.json``, or that file.
     :raises DataError: if there is none or if its model isn't WordPiece.
@@ -80,9 +79,9 @@ class WordPieceSegmenter:
         return self.segment_lines([line])[0]
 
     def segment_lines(self, lines: Sequence[str]) -> list[str]:
-        """Return :meth:`segment` of each line; new words are cut in one batch over all cores."""
+        """Return :meth:`segment` of each line. All new words are cut in one batch, on all cores."""
         known = self._segmented
-        # Cuts depend on the word alone (BERT splits at whitespace first), so each type is cut once.
+        # Cuts depend only on the word, because BERT splits at whitespace first. So each distinct word is cut once.
         new = list(dict.fromkeys(w for line in lines for w in line.split() if w not in known))
         encodings = self.tokenizer.encode_batch(new, add_special_tokens=False)
         for word, encoding in zip(new, encodings, strict=True):
@@ -94,7 +93,7 @@ class WordPieceSegmenter:
         return self.pieces([symbol])[0]
 
     def pieces(self, symbols: Sequence[str]) -> list[str]:
-        """Return :meth:`piece` of each symbol: the unknown piece unless it is exactly one entry."""
+        """Return :meth:`piece` of each symbol. A symbol that isn't exactly one entry gets the unknown piece."""
         marked = [split_mark(symbol) for symbol in symbols]
         encodings = self.tokenizer.encode_batch([text for _, text in marked], False, False)
         return [
@@ -117,7 +116,7 @@ class WordPieceSegmenter:
         return [s for s, piece in zip(symbols, pieces, strict=True) if piece == self.unk_piece]
 
     def coverage(self, counts: Counter[str]) -> Coverage:
-        """Return how the symbols counted in ``counts`` fall on pieces."""
+        """Return how well the tokenizer's pieces cover the symbols that are counted in ``counts``."""
         by_piece: dict[str, list[str]] = defaultdict(list)
         symbols = list(counts)
         for symbol, piece in zip(symbols, self.pieces(symbols), strict=True):
@@ -133,9 +132,9 @@ class WordPieceSegmenter:
 
 
 def load_bare_tokenizer(tokenizer_dir: str | Path) -> Any:
-    """Return normaliser, pre-tokenizer and WordPiece model of a tokenizer, without added tokens.
+    """Return a tokenizer's normaliser, pre-tokenizer and WordPiece model, without its added tokens.
 
-    Without them a literal ``[MASK]`` in the text is text. Truncation and padding stay behind, too.
+    Without these tokens, a literal ``[MASK]`` in the text is ordinary text. Truncation and padding are left out, too.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
@@ -164,11 +163,11 @@ def load_bare_tokenizer(tokenizer_dir: str | Path) -> Any:
 def _symbols(
     word: str, offsets: Sequence[tuple[int, int]], word_ids: Sequence[int | None]
 ) -> list[str]:
-    """Cut ``word`` where pieces begin and mark every piece but the first."""
+    """Cut ``word`` where pieces begin, and mark every piece but the first."""
     cuts: list[tuple[int, str]] = []
     for index, (start, _) in enumerate(offsets):
         # Characters that the tokenizer drops stay with the piece before them (or with the first).
-        # Pieces made of one and the same character can't be cut apart and stay together.
+        # Pieces that are made from the same single character can't be separated, and stay together.
         if index and start > (cuts[-1][0] if cuts else 0):
             joined = word_ids[index] == word_ids[index - 1]
             cuts.append((start, CONTINUATION if joined else JOINER))
@@ -176,15 +175,15 @@ def _symbols(
     first = word[: ends[0]]
     rest = [mark + word[start:end] for (start, mark), end in zip(cuts, ends[1:], strict=True)]
     if split_mark(first)[0] or _RESERVED.fullmatch(first):
-        # As it stands it would be read as a later piece, or as one of fairseq's own symbols.
+        # Unchanged, it would be read as a later piece, or as one of fairseq's special symbols.
         return [first[0], CONTINUATION + first[1:], *rest]
     return [first, *rest]
 
 
 def load_tokenizer(name: str, option: str = "tokenizer") -> Any:
-    """Return the fast WordPiece tokenizer in folder ``name`` or of that name on the hub.
+    """Return the fast WordPiece tokenizer in folder ``name``, or of that name on the hub.
 
-    ``option``: what messages call the setting.
+    ``option``: the name of the setting in messages.
 
     :raises DataError: if there is none, or if it isn't a fast WordPiece tokenizer.
     """
@@ -193,7 +192,7 @@ def load_tokenizer(name: str, option: str = "tokenizer") -> Any:
     if model != "WordPiece":
         raise DataError(must_be(option, "a WordPiece tokenizer", f"{name} of type {model}"))
     check_special_pieces(tokenizer.get_vocab())
-    # Left over from other uses of the model; they would cut long sentences.
+    # Some tokenizers come with truncation and padding, which would cut long sentences.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer

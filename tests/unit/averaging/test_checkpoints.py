@@ -76,7 +76,7 @@ def test_last_are_chosen_by_number_not_by_name_or_time(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         last_checkpoints(tmp_path, 4)
     assert str(caught.value) == (
-        f"`{tmp_path}` must hold at least 4 checkpoints by update or by epoch, but holds 3 instead. "
+        f"`{tmp_path}` must hold at least 4 checkpoints numbered by update or epoch, but holds 3 instead. "
         "Train with `--save-interval-updates` and `--keep-interval-updates 4`."
     )
 
@@ -111,7 +111,7 @@ def test_other_parameters_are_refused(tmp_path: Path) -> None:
     del model["bias"]
     second = save(tmp_path / "b.pt", {**model, "scale": torch.ones(1)})
     assert refused([first, second]) == (
-        f"`{second}` must have the parameters of {first}, but only one has bias, scale."
+        f"`{second}` must have the parameters of {first}, but only one of the two has bias, scale."
     )
     other = {"weight": torch.ones(2), "bias": torch.arange(20), "version": torch.tensor([4])}
     third = save(tmp_path / "c.pt", other)
@@ -175,7 +175,7 @@ def test_models_without_parameters_and_repeated_files_are_refused(tmp_path: Path
         f"`{number}` must be a checkpoint of fairseq, but is something else instead."
     )
     (tmp_path / "link.pt").symlink_to(good)
-    assert refused([good, tmp_path / "link.pt"]) == f"`{good}` must be given once."
+    assert refused([good, tmp_path / "link.pt"]) == f"`{good}` must be given only once."
 
 
 class Harmful:

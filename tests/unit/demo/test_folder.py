@@ -67,7 +67,8 @@ def test_a_demo_at_work_keeps_its_folder(
     with only_process(tmp_path / "demo", "bertkd demo"):
         assert cli.main(["demo", "--quick", "--destdir", str(tmp_path / "demo"), *more]) == 2
     assert capsys.readouterr().err == (
-        f"error: `{tmp_path}/demo` is in use by another `bertkd demo`. Let that end, or choose another folder.\n"
+        f"error: `{tmp_path}/demo` is in use by another `bertkd demo`. Wait until that ends, or "
+        "choose another folder.\n"
     )
     assert tree(tmp_path) == before
     with only_process(tmp_path / "demo", "bertkd demo"):

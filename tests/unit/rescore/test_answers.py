@@ -72,8 +72,8 @@ def test_another_file_is_refused_and_runs_nothing(
     with pytest.raises(ConfigurationError) as caught:
         opened(path)
     assert str(caught.value) == (
-        f"`{path}` must be a teacher's answers, kept by `bertkd rescore`, but is damaged or something else instead. "
-        "Choose another output, or RescoreConfig.force to replace it."
+        f"`{path}` must be a file of a teacher's answers that `bertkd rescore` wrote, but is damaged or "
+        "something else instead. Choose another output, or RescoreConfig.force to replace it."
     )
     assert np.isnan(opened(path, force=True).logprobs).all()
     assert not Path("evil").exists()

@@ -116,8 +116,8 @@ def test_positional_scores_have_to_stand_beside_their_hypothesis(
     else:
         lines.remove("P-3\t-4.0000")
     assert message(lines, tmp_path) == (
-        "`OUT` has no P- line after each H- line of 1 sentences (ids 3). Keep all that fairseq-generate prints, "
-        "unsorted: a P- line has the student's log-probabilities."
+        "`OUT` must have a P- line after each H- line, but lacks some in 1 sentences (ids 3). Keep all that "
+        "fairseq-generate prints, unsorted: a P- line has the student's log-probabilities."
     )
 
 
@@ -126,7 +126,7 @@ def test_each_symbol_has_a_number(text: str, tmp_path: Path) -> None:
     lines = [f"P-3\t{text}" if line.startswith("P-3\t-1") else line for line in output(TWO)]
     assert message(lines, tmp_path) == (
         "`OUT` must have a number in P- for every symbol of H- and one for EOS, but hasn't in 1 sentences (ids 3). "
-        "Decode without --post-process (--remove-bpe), which joins symbols; --bpe changes D- alone."
+        "Decode without --post-process (--remove-bpe), which joins symbols. --bpe may stay: it changes only D- lines."
     )
 
 
@@ -138,8 +138,8 @@ def test_split(tmp_path: Path) -> None:
     for agreeing in ([targets], [others, targets], [numbers], [others[:2] + targets[2:]]):
         assert nbest.split_problems("test", agreeing) == []
     assert nbest.split_problems("test", [others]) == [
-        f"`{tmp_path}/out` must be the output for test, but is one whose T- lines agree with 0 of 4 sentences "
-        "instead. Name the split that was decoded."
+        f"`{tmp_path}/out` must be the output for test, but its T- lines agree with only 0 of 4 "
+        "sentences. Name the split that was decoded."
     ]
     (missing,) = nbest.split_problems("test", [[*targets, "more"]])
     assert missing.startswith(f"`{tmp_path}/out` has no H- line for 1 of 5 sentences (ids 4).")

@@ -142,7 +142,7 @@ def test_without_a_tokenizer_the_size_has_to_fit(
             reader.vocabulary(bare, found)
         assert str(error.value) == (
             "`--bert-model` must be a model with the 13 pieces of the data-bin's tokenizer, but is "
-            f"{bare} with {found} embeddings instead. Put the tokenizer of this model beside it."
+            f"{bare} with {found} embeddings instead. Put this model's own tokenizer into its folder."
         )
 
 

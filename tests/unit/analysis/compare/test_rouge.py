@@ -105,7 +105,7 @@ def test_bootstrap_and_randomisation_of_means() -> None:
 def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert rouge_problems("--metric", "rouge") == [
-        "`--metric` must be a metric that can be had here, but is rouge instead. "
-        "To have it: pip install rouge-score"
+        "`--metric` must be a metric whose package is installed, but is rouge instead. "
+        "Install its package: pip install rouge-score"
     ]
     assert rouge_problems("--metric", None) == []

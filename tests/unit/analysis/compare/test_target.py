@@ -34,7 +34,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_by_default_the_language_tells() -> None:
     assert target_of("de", None, False) == Target("de", "13a", "Moses words")
-    no_words = "No tok BLEU, and lengths in characters: {} has no spaces between words."
+    no_words = "There is no tok BLEU, and lengths are in characters, because {} has no spaces between words."
     for lang, tokenizer in (("zh_CN", "zh"), ("th", "char")):
         target = target_of(lang, None, False)
         assert target == Target(lang, tokenizer, "characters", (no_words.format(lang),))
@@ -46,8 +46,8 @@ def test_by_default_the_language_tells() -> None:
 @pytest.mark.usefixtures("no_mecab")
 def test_characters_where_the_tokenizer_is_not_installed(caplog: pytest.LogCaptureFixture) -> None:
     note = (
-        "BLEU is by characters, because sacreBLEU's {}-mecab isn't installed. "
-        "To have it: pip install 'sacrebleu[{}]'"
+        "BLEU counts characters, because sacreBLEU's {}-mecab isn't installed. "
+        "To install it: pip install 'sacrebleu[{}]'"
     )
     for lang, lengths in (("ja", "characters"), ("ko", "Moses words")):
         target = target_of(lang, None, False)
@@ -58,8 +58,8 @@ def test_characters_where_the_tokenizer_is_not_installed(caplog: pytest.LogCaptu
 @pytest.mark.usefixtures("no_mecab")
 def test_a_tokenizer_that_is_not_installed_is_a_problem_if_it_was_asked_for() -> None:
     assert tokenizer_problems("--tokenize", "ja-mecab") == [
-        "`--tokenize` must be a tokeniser that can be had here, but is ja-mecab instead. "
-        "To have it: pip install 'sacrebleu[ja]'"
+        "`--tokenize` must be a tokeniser that can be used here, but is ja-mecab instead. "
+        "To install it: pip install 'sacrebleu[ja]'"
     ]
     assert tokenizer_problems("--tokenize", None) == []
 
@@ -80,8 +80,8 @@ def test_a_model_that_cannot_be_downloaded(offline: Path) -> None:
     pytest.importorskip("sentencepiece")
     url = tokenizer_spm.SPM_MODELS["flores200"]["url"]
     assert tokenizer_problems("--tokenize", "flores200") == [
-        "`--tokenize` must be a tokeniser that can be had here, but is flores200 instead. Its model can't be "
-        f"downloaded (no network). Put what is at {url} there by hand: {offline}/flores200sacrebleuspm"
+        "`--tokenize` must be a tokeniser that can be used here, but is flores200 instead. Its model can't be "
+        f"downloaded (no network). Download {url} elsewhere and save it as {offline}/flores200sacrebleuspm"
     ]
 
 
@@ -106,6 +106,6 @@ def test_sentencepiece_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert tokenizer_problems("--tokenize", "flores200") == [
-        "`--tokenize` must be a tokeniser that can be had here, but is flores200 instead. "
+        "`--tokenize` must be a tokeniser that can be used here, but is flores200 instead. "
         "It needs sentencepiece: pip install sentencepiece"
     ]

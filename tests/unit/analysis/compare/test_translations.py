@@ -105,7 +105,7 @@ def test_duplicate_and_surplus_hypotheses_are_told_at_once(tmp_path: Path) -> No
     path = generated(tmp_path / "out", None, [0, 1, 1, 2])
     assert message(path, 2) == (
         "2 problems:\n"
-        "  1. `OUT` has several H- lines for 1 of 2 sentences (ids 1). It must hold one run of "
+        "  1. `OUT` has H- lines in several places for 1 of 2 sentences (ids 1). It must hold the output of one run of "
         "fairseq-generate.\n"
         "  2. `OUT` has H- lines for 1 sentences (ids 2) beyond the 2 references. Is it the "
         "output for another split?"
@@ -146,8 +146,8 @@ def test_targets_of_the_same_sentences_however_they_were_cut(
 def test_translations_of_another_split_of_the_same_size(tmp_path: Path) -> None:
     path = with_targets(tmp_path / "out", [SEGMENTED[0], "Other words .", "And more ."])
     assert message(path, 3, RAW) == (
-        "`OUT` must be translations of this reference, but its T- lines agree with 1 of 3 sentences. "
-        "Decode this split (--gen-subset), or compare with the other's reference."
+        "`OUT` must be translations of this reference, but its T- lines agree with only 1 of 3 sentences. "
+        "Decode this split (--gen-subset), or name the reference of the other split."
     )
 
 

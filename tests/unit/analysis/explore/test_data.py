@@ -223,8 +223,8 @@ def test_random_draws_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError) as caught:
         explore(config())
     assert str(caught.value) == (
-        f"`ExploreConfig.store` must be a store of the teacher's top K, but is {BEFORE / 'topk'} with random draws "
-        "instead. Dump one without `--entries sampled`."
+        f"`ExploreConfig.store` must be a store of the teacher's top K, but is {BEFORE / 'topk'}, which has random "
+        "draws, instead. Dump one without `--entries sampled`."
     )
 
 

@@ -46,8 +46,8 @@ def test_one_marked_word_in_a_hundred_makes_no_scheme() -> None:
 
 def test_another_scheme_than_the_dictionarys_is_a_mistake() -> None:
     assert scheme_problems("--subword", "sentencepiece", DICTIONARIES["bpe"], "dict.de.txt") == [
-        "`--subword` must be bpe, by the symbols of dict.de.txt, but is sentencepiece instead. "
-        "Leave it out: the scheme is read off the dictionary."
+        "`--subword` must be bpe, as the symbols of dict.de.txt show, but is sentencepiece instead. "
+        "Leave it out: the scheme is recognised from the dictionary."
     ]
 
 
@@ -83,7 +83,7 @@ def test_numbers_of_gpt2_need_its_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as missing:
         make_scheme("gpt2", None, "--encoder-json")
     assert str(missing.value) == (
-        "`--encoder-json` must be the encoder.json that the text was encoded with, where symbols are numbers of "
+        "`--encoder-json` must be the encoder.json that the text was encoded with, since its symbols are numbers of "
         "GPT-2's vocabulary, but is missing instead."
     )
     file.write_text("[]")
