@@ -1,7 +1,7 @@
 """Group a teacher's parameters by depth, and give each group a learning rate as a multiple of ``--lr``.
 
-The teacher sets the attribute ``param_group`` of each parameter to the name of its group, because fairseq's ``composite``
-optimizer reads that attribute. ``bert_adamw`` gives each group its learning rate.
+The teacher sets the attribute ``param_group`` of each parameter to the name of its group, because fairseq's
+``composite`` optimizer reads that attribute. ``bert_adamw`` gives each group its learning rate.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """From the fairseq dictionary to the teacher's embeddings.
 
-The teacher reads and predicts fairseq ids. In a WordPiece data-bin, each symbol stands for one WordPiece of the teacher's
-own tokenizer. Only these WordPieces keep their embeddings, so that a multilingual BERT doesn't carry 100,000 unused ones.
-In any other data-bin, each symbol gets an embedding of its own. It starts from the pieces that write the symbol's text.
+The teacher reads and predicts fairseq ids. In a WordPiece data-bin, each symbol stands for one WordPiece of the
+teacher's own tokenizer. Only these WordPieces keep their embeddings, so that a multilingual BERT doesn't carry 100,000
+unused ones. In any other data-bin, each symbol gets an embedding of its own. It starts from the pieces that write the
+symbol's text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A C-MLM teacher (paper, section 3.2), alone or beside others."""
+"""A C-MLM teacher (paper, section 3.2), alone or in a mixture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CMLMTeacher:
-    """BERT, fine-tuned with ``--task bert_cmlm``, asked with ``num_masks`` masked copies of each pair."""
+    """A BERT that was fine-tuned with ``--task bert_cmlm``. It reads ``num_masks`` masked copies of each pair."""
 
     def __init__(
         self,
@@ -34,9 +34,10 @@ class CMLMTeacher:
         num_masks: int,
         langs: tuple[str | None, str | None],
     ) -> None:
-        """Build it for the dictionary of ``data_bin``; ``langs``: from and to which languages, where that is known.
+        """Build the teacher for the dictionary of ``data_bin``.
 
-        :raises BertKDError: if it doesn't fit.
+        :param langs: source and target language, each None if it isn't known.
+        :raises BertKDError: if the teacher doesn't fit the data-bin.
         """
         known = {f"{side}_lang": lang for side, lang in zip(SIDES, langs, strict=True) if lang}
         self.path, self.num_masks = checkpoint.path, num_masks
@@ -45,7 +46,7 @@ class CMLMTeacher:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a store says of this teacher alone."""
+        """What a store records of this teacher if it is the only one."""
         return {
             "sha256": hash_file(self.path),
             "arch": "bert_cmlm_teacher",
@@ -82,14 +83,14 @@ class CMLMTeacher:
         self._device, self._max_tokens = device, max_tokens
 
     def log_probs(self, pairs: Sequence[Pair]) -> Tensor:
-        """As :meth:`Teacher.log_probs`, from masked copies in batches of their own."""
+        """As :meth:`Teacher.log_probs`. The masked copies of ``pairs`` are read in batches of their own."""
         copies: list[MaskedCopy] = []
         first_row = 0
         for pair in pairs:
             source = fit_source(
                 pair.source + self.task.source_offset, len(pair.target), self.max_positions
             )
-            assert source is not None  # the mixture asks about pairs that have room alone
+            assert source is not None  # the mixture leaves out pairs that are too long
             rows = np.arange(first_row, first_row + len(pair.target))
             copies += masked_copies(source, pair.target, rows, pair.uniforms[:0], self.num_masks)
             first_row += len(pair.target)

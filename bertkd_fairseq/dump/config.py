@@ -1,4 +1,4 @@
-"""The settings of a dump: what determines its rows, and how the work is done."""
+"""The settings of a dump: those that determine its rows, and those of how the work is done."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from bertkd_fairseq.topk_store.folder import store_problems
 from bertkd_fairseq.topk_store.layout import SAMPLED, TARGETS, TOPK
 
 TOPK_ENTRIES = 8
-"""Entries to keep per token if nothing else is said (paper, section 4.2)."""
+"""The number of entries to keep for each token, if none is given (paper, section 4.2)."""
 SAMPLES, SAMPLING_SEED = 50, 1
 MAX_TOKENS_ON_CPU, MAX_TOKENS = 2048, 16384
 WEIGHTS_MAY_MISS = 0.02
-"""How far from 1 the sum of the weights may be, as that of .33,.33,.33 is; they are divided by it."""
+"""How far from 1 the sum of the weights may be, as with .33,.33,.33. The weights are divided by their sum."""
 
 TRUNCATE, NO_TEACHER, ERROR = ON_TOO_LONG = ("truncate-source", "no-teacher", "error")
 
 
 @dataclass(frozen=True)
 class RowSettings:
-    """What determines the rows of a store: ``topk`` entries a token, drawn at random if ``seed`` is given.
+    """What determines the rows of a store: ``topk`` entries for each token, drawn at random if ``seed`` is given.
 
-    Where teachers are asked for no store, ``topk`` is 0.
+    When teachers are asked for another purpose than a store, ``topk`` is 0.
     """
 
     gen_subset: str
@@ -39,7 +39,7 @@ class RowSettings:
     max_tokens: int
     cut_sources: bool
     seed: int | None = None
-    #: Of the teachers, summing to 1; empty for equal ones.
+    #: The weights of the teachers, which sum to 1; empty if they are equal.
     weights: tuple[float, ...] = ()
     source_lang: str | None = None
     target_lang: str | None = None
@@ -49,29 +49,35 @@ class RowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherConfig:
-    """The settings of whatever asks teachers: which they are, and how they are asked."""
+    """The settings of every command that asks teachers: which teachers, and how they are asked."""
 
     path: str = setting(
         "the teacher: a checkpoint of fairseq-train --task bert_cmlm or of a translation task, or a folder with a "
-        "translation model of Hugging Face. Several, separated by colons, teach the mean of their probabilities",
+        "translation model of Hugging Face. For several teachers, separated by colons, the mean of their probabilities "
+        "is used",
         metavar="FILE",
     )
     weights: str | None = setting(
-        "weight of each teacher, summing to 1; equal if not given", default=None, metavar="W,W,..."
+        "weights of the teachers, which sum to 1; equal if not given",
+        default=None,
+        metavar="W,W,...",
     )
     source_lang: str | None = setting(
-        "source language, if neither teachers nor data-bin tell it, or the data-bin was made for the other direction",
+        "source language. Needed only if neither the teachers nor the data-bin record it, or if the data-bin was made "
+        "for the other direction",
         default=None,
         metavar="LANG",
     )
-    target_lang: str | None = setting("target language, likewise", default=None, metavar="LANG")
+    target_lang: str | None = setting(
+        "target language. Needed only where the source language is", default=None, metavar="LANG"
+    )
     hf_source_lang: str | None = setting(
-        "source language as a multilingual model of Hugging Face calls it, such as deu_Latn",
+        "source language, by its name in a multilingual model of Hugging Face, such as deu_Latn",
         default=None,
         metavar="LANG",
     )
     hf_target_lang: str | None = setting(
-        "target language as a multilingual model of Hugging Face calls it, such as eng_Latn",
+        "target language, by its name in a multilingual model of Hugging Face, such as eng_Latn",
         default=None,
         metavar="LANG",
     )
@@ -82,23 +88,24 @@ class TeacherConfig:
         metavar="N",
     )
     max_tokens: int | None = setting(
-        f"positions in a batch, padding included; {MAX_TOKENS_ON_CPU} on a CPU, where that fits the caches, and "
-        f"{MAX_TOKENS} elsewhere if not given",
+        f"positions in a batch, padding included. If not given, {MAX_TOKENS_ON_CPU} on a CPU, which fits its caches, "
+        f"and {MAX_TOKENS} elsewhere",
         default=None,
         at_least=1,
         metavar="N",
     )
     precision: str = setting(
-        "precision of the teacher, but for its output layer, which is always fp32. auto: on a CPU, bf16 where a "
-        "measurement finds it faster than fp32; on a GPU, bf16 or else fp16. What continues keeps its precision",
+        "precision of the teacher without its output layer, which is always fp32. auto: on a CPU, bf16 if a "
+        "measurement finds it faster than fp32; on a GPU, bf16, or fp16 if it has no bf16. A command that continues "
+        "keeps the precision that it began with",
         default=AUTO,
         choices=CHOICES,
     )
     device: str | None = setting(
-        "torch device, such as cpu or cuda:0; cuda if there is one and cpu otherwise, if not given",
+        "torch device, such as cpu or cuda:0. If not given, cuda if there is a GPU, and cpu otherwise",
         default=None,
     )
-    #: The GPU that a plain ``cuda`` means; the command line takes it from torchrun.
+    #: The number of the GPU that ``cuda`` without a number means. The command line takes it from torchrun.
     local_rank: int = 0
 
     def weight_problems(self) -> list[str]:
@@ -118,14 +125,14 @@ class TeacherConfig:
         return []
 
     def _weights(self) -> list[float]:
-        """Return the numbers as they were given; fewer where one can't be read."""
+        """Return the weights as they were given; an empty list if one of them isn't a number."""
         try:
             return [float(word) for word in (self.weights or "").split(",") if self.weights]
         except ValueError:
             return []
 
     def asking(self, gen_subset: str, precision: str, device_type: str, **more: Any) -> RowSettings:
-        """Return what determines the teachers' answers on this kind of device (measured in docs/dump.md)."""
+        """Return what determines the teachers' answers on this type of device (measurements: docs/dump.md)."""
         on_cpu = device_type == "cpu"
         weights = self._weights()
         return RowSettings(
@@ -155,8 +162,8 @@ class DumpConfig(TeacherConfig):
         metavar="K",
     )
     entries: str = setting(
-        "topk: the most probable entries (paper). sampled: as many random draws as --num-samples, an unbiased "
-        "estimate of the whole distribution (arXiv 2503.16870)",
+        "topk: the most probable symbols (paper). sampled: --num-samples random draws, which are an unbiased estimate "
+        "of the whole distribution (arXiv 2503.16870)",
         default=TOPK,
         choices=TARGETS,
         old_option="--targets",
@@ -177,12 +184,12 @@ class DumpConfig(TeacherConfig):
     )
     on_too_long: str = setting(
         "what to do with a pair that is longer than the teacher's positions: truncate-source cuts the end of its "
-        "source, no-teacher stores no entries for it, error stops",
+        "source, no-teacher stores no entries for it, error ends the dump with a message",
         default=TRUNCATE,
         choices=ON_TOO_LONG,
     )
     block_size: int = setting(
-        "sentences in a block, the unit of work: a batch never holds sentences of two blocks",
+        "number of sentences in a block, the unit of work. A batch never has sentences of two blocks",
         default=2048,
         at_least=1,
         metavar="N",
@@ -200,16 +207,14 @@ class DumpConfig(TeacherConfig):
         metavar="I",
     )
     blocks_at_once: int | None = setting(
-        "number of blocks processed at the same time, so that reading and writing overlap a GPU's work; 1 on a CPU "
-        "and 2 elsewhere if not given",
+        "number of blocks processed at the same time, so that reading and writing overlap with a GPU's work. If not "
+        "given, 1 on a CPU and 2 elsewhere",
         default=None,
         at_least=1,
         metavar="N",
         old_option="--blocks-in-hand",
     )
-    force: bool = setting(
-        "replace a store at --destdir, and what is left of an unfinished one", default=False
-    )
+    force: bool = setting("replace a store at --destdir, finished or not", default=False)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without loading anything."""
@@ -234,13 +239,13 @@ class DumpConfig(TeacherConfig):
 
     @property
     def num_entries(self) -> int:
-        """Entries that each row of the store gets."""
+        """The number of entries in each row of the store."""
         if self.entries == SAMPLED:
             return self.num_samples or SAMPLES
         return self.topk or TOPK_ENTRIES
 
     def row_settings(self, precision: str, device_type: str) -> RowSettings:
-        """Return what determines the rows on this kind of device."""
+        """Return what determines the rows on this type of device."""
         seed = SAMPLING_SEED if self.seed is None else self.seed
         return self.asking(
             self.gen_subset,

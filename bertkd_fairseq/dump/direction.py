@@ -1,4 +1,4 @@
-"""From and to which languages a dump is: as asked for, as the teachers were trained, as the data-bin is."""
+"""Find the languages of a dump from the settings, the teachers and the data-bin, and check that they agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bertkd_fairseq.text.data_bin import binarized_splits, check_split
 
 Langs = tuple[str, str]
 MaybeLangs = tuple[str | None, str | None]
-"""fairseq keeps in a checkpoint what the command line said, which may be nothing."""
+"""None where a language isn't known: a checkpoint of fairseq has only what was given on the command line."""
 
 _OPTIONS = (named(TeacherConfig, "source_lang"), named(TeacherConfig, "target_lang"))
 
@@ -19,9 +19,11 @@ _OPTIONS = (named(TeacherConfig, "source_lang"), named(TeacherConfig, "target_la
 def find_direction(
     asked: MaybeLangs, trained: Mapping[str, MaybeLangs], data_bin: str, split: str
 ) -> Langs:
-    """Return the languages from and to which the teachers translate, ``trained`` by path.
+    """Return the source and the target language.
 
-    :raises BertKDError: if teachers differ, or the split isn't in the data-bin in this direction.
+    :param asked: the languages of the settings.
+    :param trained: the languages of each teacher, by its path.
+    :raises BertKDError: if the teachers have different languages, or the data-bin has no such split of these languages.
     """
     from bertkd_fairseq.tasks.checked import data_problems
 
@@ -44,7 +46,7 @@ def find_direction(
 
 
 def direction_problems(langs: MaybeLangs, trained: Mapping[str, MaybeLangs]) -> list[str]:
-    """Return a message for each teacher that is known to translate otherwise."""
+    """Return a message for each teacher that is known to translate in another direction."""
     problems = []
     for path, direction in trained.items():
         if any(a and b and a != b for a, b in zip(langs, direction, strict=True)):
@@ -55,7 +57,7 @@ def direction_problems(langs: MaybeLangs, trained: Mapping[str, MaybeLangs]) -> 
 
 
 def _directions(data_bin: str, split: str) -> list[Langs]:
-    """Return the languages of the split, as the names of the data-bin's files have them."""
+    """Return the languages of the split, from the names of the data-bin's files."""
     found = (name.rpartition(".") for name in binarized_splits(data_bin))
     pairs = (pair.split("-") for name, _, pair in found if name == split)
     return [(source, target) for source, target in pairs]

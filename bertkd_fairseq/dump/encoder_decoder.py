@@ -1,4 +1,4 @@
-"""A translation model of Hugging Face as teacher, whose own SentencePiece made the data-bin's symbols."""
+"""A translation model of Hugging Face as teacher, for a data-bin that was cut by the model's own SentencePiece."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from bertkd_fairseq.vocabulary import MOST_UNMATCHED, is_padding
 CONFIG_FILE = "config.json"
 MULTILINGUAL = ("m2m_100", "mbart")
 FAMILIES = ("marian", *MULTILINGUAL)
-"""Models by ``model_type``; NLLB is a ``m2m_100``."""
+"""The ``model_type`` of each family; NLLB has ``m2m_100``."""
 NONE = -1
 _FILES = "config.json, weights and tokenizer"
 
 
 @dataclass(frozen=True)
 class Framed:
-    """How one side's symbols become the model's input: (V,) ids by symbol, ``NONE`` where there is none.
+    """How the symbols of one side become the model's input.
 
-    ``prefix`` and ``suffix`` stand around a sentence; the suffix begins with EOS.
+    ``ids`` (V,): the model's id of each symbol, or ``NONE``. ``prefix`` and ``suffix``: the ids around a sentence; the
+    suffix begins with EOS. ``unk``: the id for symbols without one.
     """
 
     ids: np.ndarray
@@ -41,7 +42,7 @@ class Framed:
 
     @property
     def added(self) -> int:
-        """How many tokens longer a sentence becomes, EOS counted in both."""
+        """How many tokens longer a sentence becomes in the model; both lengths include EOS."""
         return len(self.prefix) + len(self.suffix) - 1
 
     def sentence(self, symbols: np.ndarray) -> list[int]:
@@ -51,7 +52,7 @@ class Framed:
 
 
 class EncoderDecoderTeacher(LimitedBySide):
-    """Marian, M2M-100, NLLB or mBART in a folder; its probabilities are renormalised over the dictionary's symbols."""
+    """A Marian, M2M-100, NLLB or mBART. Its probabilities are renormalised over the dictionary's symbols."""
 
     def __init__(
         self,
@@ -60,13 +61,12 @@ class EncoderDecoderTeacher(LimitedBySide):
         languages: tuple[str | None, str | None],
         names: tuple[str, str, str],
     ) -> None:
-        """Load it, from safetensors or as weights alone, and never code.
+        """Load it from safetensors, or with ``weights_only``. Code in the folder is never run.
 
-        :param dictionaries: fairseq's, of source and target.
-        :param languages: of source and target, as its tokenizer calls them.
-        :param names: what messages call the settings of the path and of both languages.
-
-        :raises BertKDError: if it can't be loaded, or its vocabulary isn't the dictionaries'.
+        :param dictionaries: fairseq's dictionaries of source and target.
+        :param languages: of source and target, by their names in the model's tokenizer.
+        :param names: names in messages of the settings for the path and for both languages.
+        :raises BertKDError: if it can't be loaded, or if its vocabulary doesn't suit the dictionaries.
         """
         self.folder, self.languages = folder, languages
         config = read_config(folder, names[0])
@@ -89,7 +89,7 @@ class EncoderDecoderTeacher(LimitedBySide):
                 f"the teacher {self.folder} needs a package that isn't installed here: "
                 f"{str(error).strip().partition('. ')[0]}. For Marian and M2M-100, run `pip install sentencepiece`."
             ) from error
-        except Exception as error:  # whatever a damaged or foreign file makes of the loaders
+        except Exception as error:  # with a damaged or foreign file, the loaders may raise anything
             raise ConfigurationError(loading_problem(name, self.folder, _FILES, error)) from error
 
     def _symbol_problems(self, dictionaries: tuple[Any, Any]) -> list[str]:
@@ -103,10 +103,11 @@ class EncoderDecoderTeacher(LimitedBySide):
             ]
             unmatched = [dictionary.symbols[n] for n in words if framed.ids[n] == NONE]
             if len(unmatched) > MOST_UNMATCHED * len(words):
-                wanted = f"pieces of {self.folder}, two thirds at least"
-                seen = f"none of them in {len(unmatched)} of {len(words)} (as {', '.join(unmatched[:3])})"
-                hint = "Make the data-bin with the SentencePiece model of this teacher."
-                problems.append(must_be(f"symbols of the {side} dictionary", wanted, seen, hint))
+                problems.append(
+                    f"At least two thirds of the symbols of the {side} dictionary must be pieces of {self.folder}, but "
+                    f"{len(unmatched)} of {len(words)} aren't (such as {', '.join(unmatched[:3])}). "
+                    "Make the data-bin with the SentencePiece model of this teacher."
+                )
         return problems
 
     @property
@@ -123,14 +124,14 @@ class EncoderDecoderTeacher(LimitedBySide):
 
     @property
     def can_predict(self) -> np.ndarray:
-        """As :attr:`Teacher.can_predict`: the symbols that are pieces."""
+        """As :attr:`Teacher.can_predict`. These are the symbols that are pieces of the model."""
         return self.target.ids != NONE
 
     def prepare(self, device: torch.device, precision: str, max_tokens: int) -> None:
         """As :meth:`Teacher.prepare`."""
         self.model.float().to(device).eval()
         self._device, self._precision = device, precision
-        # Of the output layer only what the dictionary has: a tenth, or a thirtieth, of a multilingual one.
+        # Keep the rows of the output layer for the dictionary's symbols: a tenth or less of a multilingual model's.
         self._columns = self._columns.to(device)
         pieces = torch.from_numpy(self.target.ids).to(device)[self._columns]
         self._weight = self.model.lm_head.weight[pieces].detach()  # (matched, H)
@@ -157,7 +158,7 @@ class EncoderDecoderTeacher(LimitedBySide):
         return rows
 
     def _shifted(self, label: list[int]) -> list[int]:
-        """Return what the decoder reads to predict ``label``: mBART puts the last token, a language, in front."""
+        """Return what the decoder reads to predict ``label``. In mBART it begins with the last token, a language."""
         start = label[-1] if self.family == "mbart" else self.model.config.decoder_start_token_id
         return [start, *label[:-1]]
 
@@ -172,9 +173,9 @@ class EncoderDecoderTeacher(LimitedBySide):
 
 
 def read_config(folder: str, name: str) -> dict[str, Any]:
-    """Return the settings of the model in ``folder``; ``name``: what messages call the path.
+    """Return the configuration of the model in ``folder``; ``name`` is the name of the path's setting in messages.
 
-    :raises ConfigurationError: if it holds no encoder-decoder of a known family.
+    :raises ConfigurationError: if the folder has no encoder-decoder of a known family.
     """
     try:
         config = json.loads((Path(folder) / CONFIG_FILE).read_text("utf-8"))
@@ -228,13 +229,13 @@ def _language_problems(
         some = ", ".join(known[:3])
         for name, language in zip(names, languages, strict=True):
             if language not in known:
-                wanted = f"a language of the teacher, as {some}"
+                wanted = f"a language of the teacher, such as {some}"
                 problems.append(must_be(name, wanted, language or "missing"))
     return problems
 
 
 def _languages_of(tokenizer: Any) -> list[str]:
-    """Return the languages that have a token, as the tokenizer calls them."""
+    """Return the languages that have a token, by their names in the tokenizer."""
     known = getattr(tokenizer, "lang_code_to_id", None)
     if known is None:
         vocabulary = tokenizer.get_vocab()
@@ -250,7 +251,7 @@ def _frames(
     languages: tuple[str | None, str | None],
     dictionaries: tuple[Any, Any],
 ) -> tuple[Framed, Framed]:
-    """Return source and target as the tokenizer itself would frame them."""
+    """Return how source and target are framed, as the tokenizer itself would do it."""
     eos, unk = tokenizer.eos_token_id, tokenizer.unk_token_id
     vocabularies = [tokenizer.get_vocab()] * 2
     if getattr(tokenizer, "separate_vocabs", False):
@@ -271,15 +272,15 @@ def _frames(
 
 
 def symbol_ids(dictionary: Any, vocabulary: Mapping[str, int], eos: int, unk: int) -> np.ndarray:
-    """Return the model's id of each symbol of fairseq's ``dictionary``, by its text: (V,) int64, ``NONE`` without."""
+    """Return the model's id for the text of each symbol of fairseq's ``dictionary``, or ``NONE``: (V,) int64."""
     ids = np.array([vocabulary.get(symbol, NONE) for symbol in dictionary.symbols], dtype=np.int64)
-    ids[[dictionary.bos(), dictionary.pad()]] = NONE  # no target has them
+    ids[[dictionary.bos(), dictionary.pad()]] = NONE  # these never occur in a target
     ids[dictionary.eos()], ids[dictionary.unk()] = eos, unk
     return ids
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """Return all that the model's predictions depend on."""
+    """Return all files that the model's predictions depend on."""
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     rest = [path for end in ("json", "model", "spm") for path in folder.glob(f"*.{end}")]
     return [*sorted(rest), *weights]

@@ -1,4 +1,4 @@
-"""How long a dump will take, measured in a few seconds on any machine."""
+"""Estimate how long a dump will take, by a measurement of a few seconds on any machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from bertkd_fairseq.dump.rows import Asked, BlockDump, token_batches
 
 SECONDS = 6.0
-"""How long a measurement takes; with loading, an estimate then ends within 20 seconds."""
+"""How long a measurement takes. With loading, an estimate then takes less than 20 seconds."""
 
 SENTENCES = 1024
 _FEW_BATCHES = 4
@@ -19,22 +19,22 @@ _FEW_BATCHES = 4
 
 @dataclass(frozen=True)
 class Rate:
-    """Target tokens a second, and whether too little was seen in the time there was to trust it."""
+    """Target tokens a second. ``rough``: True if only batches smaller than the dump's could be measured."""
 
     tokens_per_second: float
     rough: bool
 
 
 def measure_rate(dump: BlockDump[Any], sentences: Sequence[int], seconds: float = SECONDS) -> Rate:
-    """Ask the teacher about ``sentences``, in batches as the dump makes them but in random order, until time is up.
+    """Ask the teacher about ``sentences`` for the given time, in the dump's batches but in random order.
 
-    Where a whole batch would take too long, smaller ones are asked, and the rate is rough.
+    If whole batches would take too long, smaller ones are used, and the rate is rough.
     """
     shuffled = random.Random(1)
     copies = dump.copies(sentences)
     shuffled.shuffle(copies)
     end = time.monotonic() + seconds
-    # The first call pays for what later ones find ready; a second, larger one is for where it is cheap.
+    # The first call also does work that later calls don't repeat. If it was fast, a second, larger one is measured.
     probe, spent = copies[:1], _seconds(dump, copies[:1])
     if len(copies) > 1 and spent < seconds / 16:
         probe, spent = copies[1:9], _seconds(dump, copies[1:9])

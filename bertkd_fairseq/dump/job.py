@@ -1,4 +1,4 @@
-"""What a dump reads: teachers and a split of a data-bin, through fairseq."""
+"""Load what a dump reads: the teachers, and a split of a data-bin."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _PACKAGES = ("fairseq", "fairseq-fixed", "torch", "transformers", "numpy")
 
 @dataclass(frozen=True)
 class TooLong:
-    """How many pairs lose the end of their source, and how many have no teacher."""
+    """The number of pairs whose source is cut, and the number of pairs that have no teacher."""
 
     source_cut: int
     no_teacher: int
 
 
 class DumpJob:
-    """Teachers and the pairs that they are asked about."""
+    """The teachers, and the pairs that they are asked about."""
 
     def __init__(self, path: str, data_bin: str, settings: RowSettings) -> None:
         """Load the teachers in the colon-separated ``path``, and the pairs.
 
-        :raises BertKDError: if a teacher is missing, refused or none, or doesn't fit the data-bin.
+        :raises BertKDError: if a teacher is missing, can't be used, or doesn't fit the data-bin.
         """
         self.data_bin, self.settings = data_bin, settings
         self.loaded = load_teachers(path, data_bin, settings)
@@ -56,12 +56,12 @@ class DumpJob:
 
     @property
     def positions(self) -> str:
-        """The longest input of the teachers, for messages."""
+        """The longest input of each teacher, for messages."""
         return ", ".join(dict.fromkeys(teacher.positions for teacher in self.teachers))
 
     @property
     def target_sizes(self) -> np.ndarray:
-        """Target tokens of every sentence, EOS included: (sentences,)."""
+        """The number of target tokens in every sentence, EOS included: (sentences,)."""
         return np.asarray(self.pairs.tgt_sizes)
 
     @property
@@ -74,18 +74,18 @@ class DumpJob:
         return pair_checksums(self.pairs)
 
     def too_long_pairs(self) -> TooLongFor:
-        """Return which pairs are cut for a teacher, and which have none since they are too long for one of them."""
+        """Return which pairs are cut for a teacher, and which get no entries because they are too long for one."""
         return self.loaded.too_long(np.asarray(self.pairs.src_sizes), self.target_sizes)
 
     def too_long(self) -> TooLong:
-        """Return how many pairs are too long for the teacher."""
+        """Return how many pairs are cut, and how many get no entries."""
         source_cut, no_room = self.too_long_pairs()
         return TooLong(int(source_cut.sum()), int(no_room.sum()))
 
     def plan(self, device_type: str) -> dict[str, Any]:
-        """Return whatever determines the rows: a dump continues only where all is equal.
+        """Return everything that determines the rows. A dump continues only if all of it is equal.
 
-        A dict, because it is a part of the store's ``meta.json`` as it stands.
+        It is a dict, because ``meta.json`` of the store has it in this form.
         """
         settings, loaded, alone = self.settings, self.loaded, self.loaded.only_cmlm
         source, target = loaded.langs
@@ -107,7 +107,7 @@ class DumpJob:
         }
 
     def dump(self, device: torch.device) -> BlockDump[Any]:
-        """Move the teachers to ``device`` in their precision and return what fills blocks with their predictions."""
+        """Move the teachers to ``device``, in their precision, and return the object that fills blocks of rows."""
         from bertkd_fairseq.dump.mixture import MixtureDump
         from bertkd_fairseq.dump.rows import Sampling, TeacherDump
 

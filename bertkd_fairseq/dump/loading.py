@@ -1,4 +1,4 @@
-"""From paths to teachers: what kind each is, which way it translates, whether its dictionary fits."""
+"""Load teachers from their paths, and check the kind, the direction and the dictionary of each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _HF_LANGUAGES = (named(TeacherConfig, "hf_source_lang"), named(TeacherConfig, "h
 def load_teachers(path: str, data_bin: str, settings: RowSettings) -> LoadedTeachers:
     """Return the teachers in the colon-separated ``path``, for ``data_bin``, in the order given.
 
-    :raises BertKDError: with what is wrong with each: missing or refused, of another kind, direction or dictionary.
+    :raises BertKDError: with what is wrong with each teacher: it is missing, or its kind, its direction or its
+        dictionary doesn't fit.
     """
     paths = path.split(os.pathsep)
     raise_all(
@@ -48,9 +49,9 @@ def load_teachers(path: str, data_bin: str, settings: RowSettings) -> LoadedTeac
 
 @dataclass
 class LoadedTeachers:
-    """Teachers, the languages ``langs`` that they translate from and to, and the data-bin's dictionaries of these.
+    """The teachers, their source and target language (``langs``), and the data-bin's dictionaries of these.
 
-    The dictionaries are None for a C-MLM teacher alone, whose task has them.
+    The dictionaries are None if a C-MLM teacher is the only one, because its task has them.
     """
 
     paths: Sequence[str]
@@ -84,7 +85,7 @@ class LoadedTeachers:
 
     @property
     def only_cmlm(self) -> Any:
-        """The C-MLM teacher where it is the only one, whose stores are as before there were others; or None."""
+        """The C-MLM teacher if it is the only teacher, else None. Its stores keep their older form."""
         is_cmlm = [isinstance(teacher, CMLMTeacher) for teacher in self.teachers]
         return self.teachers[0] if is_cmlm == [True] else None
 
@@ -95,13 +96,13 @@ class LoadedTeachers:
 
     @property
     def num_masks(self) -> int:
-        """The number of masked copies of each pair; 0 where no teacher is asked so."""
+        """The number of masked copies of each pair; 0 if no teacher reads masked copies."""
         masked = any(isinstance(teacher, CMLMTeacher) for teacher in self.teachers)
         return self.settings.num_masks if masked else 0
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """Which teachers these are, by content: ``teacher``, and ``teachers`` unless it is one C-MLM alone."""
+        """What identifies the teachers: ``teacher``, and ``teachers`` unless a C-MLM teacher is the only one."""
         if alone := self.only_cmlm:
             return {"teacher": alone.identity}
         all_facts = [
@@ -124,7 +125,7 @@ class LoadedTeachers:
         return load_pairs(self.data_bin, split, self.langs, self.dictionaries, left_pad_source=True)
 
     def too_long(self, source_sizes: np.ndarray, target_sizes: np.ndarray) -> TooLongFor:
-        """Return which pairs are cut for a teacher, and which have none since they are too long for one of them."""
+        """Return which pairs are cut for a teacher, and which get no entries because they are too long for one."""
         sizes, cut = (source_sizes, target_sizes), self.settings.cut_sources
         found = [teacher.too_long(*sizes, cut_sources=cut) for teacher in self.teachers]
         no_room = np.any([each.no_room for each in found], axis=0)
@@ -136,7 +137,7 @@ class LoadedTeachers:
             teacher.prepare(device, precision, self.settings.max_tokens)
 
     def _needless_languages(self) -> list[str]:
-        """Return what is said of languages that no teacher asks for."""
+        """Return a message for each language of Hugging Face that was given although no teacher needs it."""
         if any(getattr(teacher, "family", None) in MULTILINGUAL for teacher in self.teachers):
             return []
         given = (self.settings.hf_source_lang, self.settings.hf_target_lang)
@@ -164,9 +165,10 @@ class LoadedTeachers:
         return source, target
 
     def _dictionary_problems(self, checkpoint: Checkpoint) -> list[str]:
-        """Return how the data-bin's dictionaries differ from what a checkpoint tells of its own.
+        """Return a message for each dictionary of the data-bin that isn't the one a checkpoint was trained with.
 
-        That is their sizes and, where its data-bin is still there, their symbols. A C-MLM teacher knows its dictionary.
+        Sizes are compared. If the checkpoint names its data-bin by an absolute path and that folder still exists,
+        symbols are compared, too. A C-MLM teacher is checked when it is built, since it knows its dictionary's hash.
         """
         assert self.dictionaries is not None
         problems = []
@@ -189,9 +191,9 @@ class LoadedTeachers:
 
 
 def kind_of(checkpoint: Checkpoint) -> str:
-    """Return ``cmlm`` or ``translation``.
+    """Return the kind of a checkpoint: ``cmlm`` or ``translation``.
 
-    :raises ConfigurationError: if the checkpoint is neither's.
+    :raises ConfigurationError: if it is of another kind.
     """
     from fairseq.tasks import TASK_REGISTRY
     from fairseq.tasks.translation import TranslationTask
@@ -202,7 +204,7 @@ def kind_of(checkpoint: Checkpoint) -> str:
     kind = TASK_REGISTRY.get(name, object)
     if issubclass(kind, BertCMLMTask):
         return "cmlm"
-    # Its subclasses in fairseq put other tokens around a sentence, which the data-bin's rows don't have.
+    # fairseq's subclasses of this task put further tokens around a sentence, for which a store has no rows.
     if issubclass(kind, TranslationTask) and name.startswith("translation") and "from" not in name:
         return "translation"
     wanted = "checkpoints of --task bert_cmlm or translation"
@@ -211,11 +213,11 @@ def kind_of(checkpoint: Checkpoint) -> str:
 
 
 def _open(path: str) -> Checkpoint | None:
-    """Return what is in a checkpoint of a known task; None for the folder of an encoder-decoder."""
+    """Return the checkpoint at ``path``, of a task that can teach; None for the folder of an encoder-decoder."""
     if os.path.isdir(path):
         read_config(path, _PATH)
         return None
-    # Importing the tasks prepares the process for fairseq, which importing this module must not.
+    # Imported here, because importing the tasks changes the process, and importing this module must not.
     from bertkd_fairseq.tasks.checkpoint import Checkpoint
 
     checkpoint = Checkpoint.read(path)
@@ -224,7 +226,7 @@ def _open(path: str) -> Checkpoint | None:
 
 
 def _each(paths: Sequence[str], do: Callable[[str], Any]) -> dict[str, Any]:
-    """Return what ``do`` makes of each path; the mistakes of all of them at once."""
+    """Return the result of ``do`` for each path. Mistakes of several paths are raised at once."""
     done, mistakes = {}, []
     for path in dict.fromkeys(paths):
         try:
@@ -240,10 +242,15 @@ def _each(paths: Sequence[str], do: Callable[[str], Any]) -> dict[str, Any]:
 def _first_difference(
     checkpoint: Checkpoint, lang: str, symbols: Sequence[str]
 ) -> tuple[int, str] | None:
-    """Return the first symbol that was another where the checkpoint was trained, if that folder is still there."""
+    """Return the number and the text of the first symbol that was another in the checkpoint's own data-bin.
+
+    None if all are equal, or if that folder isn't named by an absolute path or doesn't exist any more.
+    """
     folder = Path((getattr(checkpoint.task, "data", None) or "").split(os.pathsep)[0])
     file = folder / f"dict.{lang}.txt"
-    if not folder.is_absolute() or not file.is_file():  # a relative one may be any folder
+    if (
+        not folder.is_absolute() or not file.is_file()
+    ):  # a relative path may name another folder now
         return None
     from fairseq.data import Dictionary
 

@@ -1,4 +1,4 @@
-"""Several teachers as one: the weighted mean of their probabilities, as ``fairseq-generate`` averages an ensemble."""
+"""Mix several teachers: the weighted mean of their probabilities, as ``fairseq-generate`` averages an ensemble."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bertkd_fairseq.topk_store.rows import TopKRows
 
 @dataclass(kw_only=True)
 class MixtureDump(BlockDump[Pair]):
-    """Asks ``teachers`` about the same whole pairs and stores the mean of their probabilities by ``weights``.
+    """Asks all ``teachers`` about the same pairs, and stores the mean of their probabilities by ``weights``.
 
-    A batch holds at most ``max_tokens`` positions of the longer side, padding included, hence of (rows, V)
-    probabilities as many rows. A pair that is too long for one of the teachers has none.
+    A batch has at most ``max_tokens`` positions of the longer side, padding included, and so at most as many rows of V
+    probabilities. A pair that is too long for one of the teachers gets no entries.
     """
 
     teachers: Sequence[Teacher]
@@ -29,7 +29,7 @@ class MixtureDump(BlockDump[Pair]):
     eos: int
 
     def no_scores(self) -> list[TeacherScore]:
-        """Return no counts yet for each teacher, and for their mixture after them."""
+        """Return scores of 0 tokens for each teacher and then for the mixture; an empty list for a single teacher."""
         several = len(self.teachers) > 1
         return [TeacherScore()] * (len(self.teachers) + 1) if several else []
 
@@ -47,7 +47,7 @@ class MixtureDump(BlockDump[Pair]):
         return self.rows_of(mixed, batch), scores
 
     def log_probs(self, batch: Sequence[Pair]) -> tuple[Tensor, list[TeacherScore]]:
-        """Return the mixture's log-probabilities, (rows, V) float32, and where several are asked their scores."""
+        """Return the mixture's log-probabilities, (rows, V) float32, and scores as in :meth:`no_scores`."""
         gold = gold_of(batch, self.device)
         several, scores = len(self.teachers) > 1, list[TeacherScore]()
 
@@ -69,7 +69,7 @@ def mixed_log_probs(
 ) -> Tensor:
     """Return the log of the mean of the teachers' probabilities by ``weights``, (rows, V) float32.
 
-    ``hear`` gets the log-probabilities of each teacher before they are mixed.
+    ``hear`` is called with the log-probabilities of each teacher before they are mixed.
     """
     mixed = torch.full((), -torch.inf)
     for teacher, weight in zip(teachers, weights, strict=True):
@@ -85,7 +85,7 @@ def gold_of(batch: Sequence[Pair], device: torch.device) -> Tensor:
 
 
 def score(log_probs: Tensor, gold: Tensor, eos: int) -> TeacherScore:
-    """Return what log-probabilities (rows, V) are worth for the target tokens ``gold`` (rows,)."""
+    """Return the score of log-probabilities (rows, V) for the target tokens ``gold`` (rows,)."""
     right = log_probs.argmax(1).eq(gold)
     logprob = log_probs.gather(1, gold[:, None]).squeeze(1).double()
 

@@ -1,4 +1,4 @@
-"""Ask the teacher once for every target token (stage 2, paper section 3.2): one pass, straight to top-k rows."""
+"""Ask the teacher once about every target token (stage 2, paper section 3.2), in one pass that gives top-k rows."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ _NO_DRAWS = np.zeros((0, 0))
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draws of random-sampling distillation: ``num_samples`` a token, by ``seed`` and sentence alone."""
+    """The draws of sampled entries: ``num_samples`` for each token. They depend only on ``seed`` and sentence."""
 
     num_samples: int
     seed: int
 
     def uniforms(self, sentence: int, length: int) -> np.ndarray:
-        """Return numbers in [0, 1) for the tokens of a sentence: (length, num_samples)."""
+        """Return random numbers in [0, 1) for the tokens of a sentence: (length, num_samples)."""
         return np.random.default_rng([self.seed, sentence]).random((length, self.num_samples))
 
 
 @dataclass(frozen=True)
 class MaskedCopy:
-    """One masked copy of a pair: what the teacher reads, and the block's rows that it fills."""
+    """One masked copy of a pair, which the teacher reads.
+
+    ``source`` (S,) and ``target`` (L,): ids. ``mask`` (L,) bool: which target tokens are masked. ``rows``: the rows of
+    the block that these tokens fill. ``uniforms``: their random numbers.
+    """
 
     source: np.ndarray
     target: np.ndarray
@@ -54,7 +58,10 @@ A = TypeVar("A", bound="Asked")
 
 
 class Asked(Protocol):
-    """What is asked at once, as long as the positions it takes: the rows of a block that it fills, and their draws."""
+    """Something that a teacher is asked about. Its length is the number of positions that it takes in a batch.
+
+    ``rows``: the rows of a block that it fills. ``uniforms``: their random numbers.
+    """
 
     @property
     def rows(self) -> np.ndarray: ...
@@ -69,9 +76,9 @@ class Asked(Protocol):
 class BlockDump(ABC, Generic[A]):
     """Fills blocks of consecutive sentences with what a teacher predicts.
 
-    ``source_of`` and ``target_of`` return the ids of a sentence, EOS included. Batches are made within a
-    block, sorted by length, of at most ``max_tokens`` positions with padding: a block's rows depend on nothing
-    but the block. With ``sampling``, rows hold what was drawn at random, by seed and sentence alone.
+    ``source_of`` and ``target_of`` return the ids of a sentence, EOS included. Each block is sorted by length and
+    divided into batches of at most ``max_tokens`` positions, padding included. So the rows of a block depend on nothing
+    outside it. With ``sampling``, the rows have random draws, which depend only on the seed and the sentence.
     """
 
     source_of: Callable[[int], np.ndarray]
@@ -83,7 +90,7 @@ class BlockDump(ABC, Generic[A]):
     sampling: Sampling | None = None
 
     def block(self, sentences: Sequence[int], on_tokens: Callable[[int], object]) -> TopKRows:
-        """Return the rows of ``sentences``, one after the other; ``on_tokens`` hears of progress.
+        """Return the rows of ``sentences``, one after the other. ``on_tokens`` is called with the tokens of each batch.
 
         :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
         """
@@ -92,7 +99,7 @@ class BlockDump(ABC, Generic[A]):
     def scored_block(
         self, sentences: Sequence[int], on_tokens: Callable[[int], object]
     ) -> tuple[TopKRows, list[TeacherScore]]:
-        """Return what :meth:`block` does, and the score of each teacher where several are asked.
+        """Return the rows as :meth:`block` does, and the score of each teacher if several are asked.
 
         :raises DataError: if the teacher's logits aren't numbers, as may happen in float16.
         """
@@ -109,7 +116,7 @@ class BlockDump(ABC, Generic[A]):
         return rows, add_scores(scores)
 
     def copies(self, sentences: Sequence[int]) -> list[A]:
-        """Return all that is asked about ``sentences``, whose rows stand one after the other."""
+        """Return everything that is asked about ``sentences``. Their rows follow each other in the block."""
         copies: list[A] = []
         first_row = 0
         for sentence in sentences:
@@ -119,23 +126,23 @@ class BlockDump(ABC, Generic[A]):
         return copies
 
     def ask(self, batch: Sequence[A]) -> TopKRows:
-        """Return the predictions for a batch, one after the other."""
+        """Return the rows that a batch fills, one after the other."""
         return self.ask_and_score(batch)[0]
 
     def no_scores(self) -> list[TeacherScore]:
-        """Return the scores of all teachers before they are asked; none where they aren't counted."""
+        """Return the scores of all teachers before they are asked; an empty list if scores aren't counted."""
         return []
 
     @abstractmethod
     def ask_and_score(self, batch: Sequence[A]) -> tuple[TopKRows, list[TeacherScore]]:
-        """Return the predictions for a batch, and what each teacher's are worth where that is counted."""
+        """Return the rows that a batch fills, and the score of each teacher if scores are counted."""
 
     @abstractmethod
     def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterable[A]:
-        """Return what is asked about one sentence, whose rows begin at ``first_row``; nothing if it has no teacher."""
+        """Return what is asked about a sentence, whose rows begin at ``first_row``; nothing if it gets no entries."""
 
     def draws(self, sentence: int, length: int) -> np.ndarray:
-        """Return the random numbers of a sentence's tokens: (length, num_samples), or none."""
+        """Return the random numbers of a sentence's tokens: (length, num_samples), or (0, 0) without sampling."""
         return self.sampling.uniforms(sentence, length) if self.sampling else _NO_DRAWS
 
     def rows_of(self, logits: Tensor, batch: Sequence[A]) -> TopKRows:
@@ -148,7 +155,7 @@ class BlockDump(ABC, Generic[A]):
 
 @dataclass(kw_only=True)
 class TeacherDump(BlockDump[MaskedCopy]):
-    """Asks one C-MLM teacher, which maps tokens, token types and masks to logits at the masked positions."""
+    """Asks one C-MLM teacher, a module that maps tokens, token types and masks to logits at the masked positions."""
 
     teacher: nn.Module
     bos: int
@@ -168,7 +175,7 @@ class TeacherDump(BlockDump[MaskedCopy]):
 
     @torch.inference_mode()
     def ask_and_score(self, batch: Sequence[MaskedCopy]) -> tuple[TopKRows, list[TeacherScore]]:
-        """Return what the teacher predicts at the masked positions of a batch, copy by copy; no scores."""
+        """Return the rows for the masked positions of a batch, copy by copy. There are no scores."""
         logits = masked_logits(self.teacher, batch, self.bos, self.pad, self.device)
         return self.rows_of(logits, batch), []
 
@@ -176,7 +183,7 @@ class TeacherDump(BlockDump[MaskedCopy]):
 def masked_copies(
     source: np.ndarray, target: np.ndarray, rows: np.ndarray, draws: np.ndarray, num_masks: int
 ) -> Iterator[MaskedCopy]:
-    """Yield the masked copies of a pair, whose tokens fill ``rows`` (L,) with ``draws`` (L, n) if there are any."""
+    """Yield the masked copies of a pair. Its tokens fill ``rows`` (L,); ``draws`` are their random numbers (L, n)."""
     for mask in rotating_masks(len(target), num_masks):
         where = np.flatnonzero(mask)
         yield MaskedCopy(source, target, mask, rows[where], draws[where] if len(draws) else draws)
@@ -199,9 +206,10 @@ def masked_logits(
 
 
 def top_rows(logits: Tensor, k: int) -> TopKRows:
-    """Return the ``k`` largest entries of (M, V) logits as log-probabilities, with the log of what is left.
+    """Return the ``k`` largest entries of logits (M, V) as log-probabilities, and the log of the remaining probability.
 
-    Worked out in float32: the tail is a sum over the other entries, never 1 minus the sum of the top.
+    It is computed in float32. The tail is a sum over the other entries, not 1 minus the sum of the top, which would be
+    less exact.
     """
     logits = logits.float()
     values, ids = logits.topk(k, dim=1)  # (M, K), descending
@@ -215,20 +223,21 @@ def top_rows(logits: Tensor, k: int) -> TopKRows:
 
 
 def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
-    """Return what was drawn from the softmax of (M, V) logits, and how often, as log of its share.
+    """Return symbols drawn from the softmax of logits (M, V), each with the log of its share of the draws.
 
-    Random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870): the expected target is the teacher's whole
-    distribution, so that the gradient is unbiased, which the top K's isn't. ``uniforms`` (M, n) in [0, 1) are
-    looked up in the cumulated distribution. Symbols drawn twice take one entry; unused entries are ``-inf``.
+    This is random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870). The expected target is the teacher's
+    whole distribution, so the gradient is unbiased; with the top K it isn't. ``uniforms`` (M, n) in [0, 1) are looked
+    up in the cumulative distribution. A symbol that is drawn several times takes one entry. Unused entries are
+    ``-inf``.
     """
     probabilities = logits.double().softmax(1)
     cumulated = probabilities.cumsum(1)
-    # Rounding must not leave a gap above the last symbol.
+    # Divided by the last value, because rounding may leave it below 1 and a draw above it.
     drawn = torch.searchsorted(cumulated / cumulated[:, -1:], uniforms, right=True)
     drawn = drawn.clamp(max=logits.size(1) - 1).sort(1).values  # (M, n)
     starts = torch.ones_like(drawn, dtype=torch.bool)
     starts[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
-    entry = starts.cumsum(1) - 1  # (M, n) which distinct symbol each draw is
+    entry = starts.cumsum(1) - 1  # (M, n) for each draw the number of its distinct symbol
     counts = torch.zeros_like(uniforms).scatter_add_(1, entry, torch.ones_like(uniforms))
     ids = torch.zeros_like(drawn).scatter_(1, entry, drawn)
     counts, order = torch.sort(counts, dim=1, descending=True, stable=True)
@@ -241,7 +250,7 @@ def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
 
 
 def token_batches(copies: Sequence[A], max_tokens: int) -> Iterator[list[A]]:
-    """Cut ``copies``, longest first, into batches of at most ``max_tokens`` padded positions (one copy at least)."""
+    """Divide ``copies``, longest first, into batches of at most ``max_tokens`` padded positions, or of one copy."""
     batch: list[A] = []
     longest = 0
     for copy in sorted(copies, key=len, reverse=True):
@@ -256,15 +265,15 @@ def token_batches(copies: Sequence[A], max_tokens: int) -> Iterator[list[A]]:
 
 
 def not_finite() -> DataError:
-    """Return what to raise where a teacher's answers aren't numbers, as may happen in float16."""
+    """Return the error for a teacher whose logits aren't numbers, as may happen in float16."""
     return DataError(
         "the teacher's logits must be finite, but some are not. "
-        "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
+        "Use another precision, bf16 or fp32. If that doesn't help, train the teacher again."
     )
 
 
 def set_precision(teacher: CMLMTeacher, precision: str) -> None:
-    """Turn ``teacher`` to ``precision``; its head and output layer stay in float32, where logits need it."""
+    """Turn ``teacher`` to ``precision``. Its head and output layer stay in float32, which logits need."""
     teacher.float()
     for part in teacher.parts_below_head():
         part.to(dtype_of(precision))

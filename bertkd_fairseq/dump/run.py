@@ -1,4 +1,4 @@
-"""Make a teacher store, or estimate what that takes: one call each, with a :class:`DumpConfig`."""
+"""Make a teacher store, or estimate how long that takes, by one call each with a :class:`DumpConfig`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dumped:
-    """What a dump came to; no ``store`` where other processes still have blocks to write."""
+    """The result of a dump. ``store`` is None if other processes still have blocks to write."""
 
     store: TopKStore | None
     tokens_per_second: float
@@ -55,7 +55,7 @@ class Dumped:
 
 @dataclass(frozen=True)
 class DumpEstimate:
-    """What a dump would take: ``bytes`` on disk, and seconds, loading included."""
+    """What a dump would need: ``bytes`` on disk, and seconds, loading included."""
 
     tokens: int
     sentences: int
@@ -95,14 +95,16 @@ def dump_topk(config: DumpConfig) -> Dumped:
     rate = _fill(writer, job, device, config)
     missing = writer.missing_blocks()
     if missing:
-        still = "done; %d blocks are still with other processes, the last one finishes"
+        still = (
+            "done; other processes still work on %d blocks, and the last process finishes the store"
+        )
         log.info(still, len(missing))
     store = None if missing else writer.finish()
     return Dumped(store, rate, round(time.monotonic() - start, 1), job.too_long())
 
 
 def estimate_dump(config: DumpConfig) -> DumpEstimate:
-    """Return what the dump would take, its speed measured on some sentences from all over the split.
+    """Return what the dump would need. Its speed is measured on sentences from the whole split.
 
     :raises ConfigurationError: with every setting that can't work, before anything is loaded.
     :raises BertKDError: if teachers and data-bin don't fit.
@@ -120,7 +122,9 @@ def estimate_dump(config: DumpConfig) -> DumpEstimate:
     rate = estimate.measure_rate(job.dump(device), sample.tolist())
     tokens = int(job.target_sizes.sum())
     if rate.rough:
-        log.warning("the estimate is rough: batches of this size are too slow here to try several")
+        log.warning(
+            "the estimate is rough: whole batches are too slow here, so smaller ones were measured"
+        )
     return DumpEstimate(
         tokens=tokens,
         sentences=len(job.target_sizes),
@@ -134,15 +138,15 @@ def estimate_dump(config: DumpConfig) -> DumpEstimate:
 
 
 def torch_device(config: TeacherConfig) -> torch.device:
-    """Return the device that is asked for, or a GPU if there is one.
+    """Return the device that is asked for; if none is, a GPU if there is one, and else the CPU.
 
-    :raises ConfigurationError: if it is none, or can't be used here.
+    :raises ConfigurationError: if there is no such device, or it can't be used here.
     """
     import torch
 
     option = named(config, "device")
     name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda":  # whichever; of several processes every one has its own
+    if name == "cuda":  # without a number, each process takes its own GPU
         name = f"cuda:{config.local_rank}"
     try:
         device = torch.device(name)
@@ -165,7 +169,7 @@ def _load(config: DumpConfig, device: torch.device) -> DumpJob:
     too_long = pairs.source_cut | pairs.no_room
     if config.on_too_long == ERROR and too_long.any():
         raise DataError(
-            f"{int(too_long.sum())} pairs are longer than the teacher's {job.positions} positions, the first "
+            f"{int(too_long.sum())} pairs are longer than the teacher's {job.positions} positions. The first "
             f"is sentence {int(too_long.argmax())} of {config.gen_subset}. "
             f"Choose another {named(config, 'on_too_long')}."
         )
@@ -173,9 +177,9 @@ def _load(config: DumpConfig, device: torch.device) -> DumpJob:
 
 
 def _precision(config: DumpConfig, device_type: str) -> str:
-    """Return the precision that this dump began with, or the one asked for, measured where that is ``auto``."""
+    """Return the precision that this dump began with, or else the one asked for, where ``auto`` is measured."""
     if config.precision == AUTO and not config.force:
-        if config.shard_id > 0:  # all processes follow the first one
+        if config.shard_id > 0:  # all processes use the precision of the first one
             wait_until_begun(real_path(config.destdir))
         begun = begun_settings(config.destdir).get("precision")
         if begun in CHOICES:
@@ -207,7 +211,7 @@ def _check_disk(job: DumpJob, config: DumpConfig) -> None:
 
 
 def _fill(writer: TopKStoreWriter, job: DumpJob, device: torch.device, config: DumpConfig) -> float:
-    """Write the missing blocks that are this process's and return target tokens per second."""
+    """Write this process's share of the missing blocks, and return target tokens per second."""
     dump = job.dump(device)
     missing = writer.missing_blocks()
     if len(missing) < writer.num_blocks:
@@ -230,13 +234,15 @@ def _fill(writer: TopKStoreWriter, job: DumpJob, device: torch.device, config: D
         try:
             _run_all(fill, mine, config.blocks_at_once or (1 if device.type == "cpu" else 2))
         except KeyboardInterrupt:
-            log.info("interrupted; the finished blocks are kept, the same command continues")
+            log.info(
+                "interrupted; the finished blocks are kept, and the same command continues the dump"
+            )
             raise
         return progress.rate
 
 
 def _run_all(fill: Callable[[int], None], blocks: list[int], at_once: int) -> None:
-    """Call ``fill`` for all blocks, ``at_once`` in threads; what fails or interrupts stops those not begun."""
+    """Call ``fill`` for all blocks, ``at_once`` of them in threads. After an error, no further block is begun."""
     if at_once == 1:
         for block in blocks:
             fill(block)

@@ -1,4 +1,4 @@
-"""How often each teacher of a mixture is right: counted block by block while it is asked, and added up at the end."""
+"""Count how often each teacher of a mixture is right, block by block during the dump, and add the counts up."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SCORES = "teacher_scores"
-"""Where ``meta.json`` has the scores, one of each teacher, and of their mixture after them."""
+"""The key in ``meta.json`` for the scores: one of each teacher, and then that of the mixture."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a teacher says of some target tokens.
+    """How well a teacher predicts some target tokens.
 
-    ``right``: tokens that are its prediction. ``impossible``: tokens to which it gives no probability, as symbols that
-    its vocabulary lacks. ``logprob``: sum of log p(gold) over the others, in nats.
+    ``right``: how many tokens it predicts. ``impossible``: how many tokens have probability 0, such as symbols that its
+    vocabulary lacks. ``logprob``: the sum of log p(token) over the other tokens, in nats.
     """
 
     tokens: int = 0
@@ -25,7 +25,7 @@ class Score:
     logprob: float = 0.0
 
     def __add__(self, other: Score) -> Score:
-        """Return the score over both ones' tokens."""
+        """Return the score over the tokens of both."""
         return Score(
             self.tokens + other.tokens,
             self.right + other.right,
@@ -35,25 +35,25 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of tokens that are the prediction, from 0 to 1; NaN without tokens."""
+        """The share of tokens that the teacher predicts, from 0 to 1; NaN without tokens."""
         return self.right / self.tokens if self.tokens else math.nan
 
     @property
     def perplexity(self) -> float:
-        """Perplexity a symbol over the tokens that have a probability; NaN without any."""
+        """The perplexity per symbol, over the tokens with a probability above 0; NaN without such tokens."""
         possible = self.tokens - self.impossible
         return math.exp(-self.logprob / possible) if possible else math.nan
 
 
 @dataclass(frozen=True)
 class TeacherScore:
-    """A teacher's score over all target tokens but EOS, and over EOS."""
+    """A teacher's score over all target tokens without EOS, and its score over EOS."""
 
     symbols: Score = Score()
     eos: Score = Score()
 
     def __add__(self, other: TeacherScore) -> TeacherScore:
-        """Return the score over both ones' tokens."""
+        """Return the score over the tokens of both."""
         return TeacherScore(self.symbols + other.symbols, self.eos + other.eos)
 
     @property
@@ -68,7 +68,7 @@ class TeacherScore:
 
 
 def add_scores(blocks: Iterable[Sequence[TeacherScore]]) -> list[TeacherScore]:
-    """Return the sum over ``blocks``, each of which has a score of every teacher, in the same order."""
+    """Return each teacher's score over all ``blocks``. Each block has the scores of all teachers in the same order."""
     total: list[TeacherScore] = []
     for scores in blocks:
         total = [a + b for a, b in zip(total, scores, strict=True)] if total else list(scores)
@@ -76,10 +76,10 @@ def add_scores(blocks: Iterable[Sequence[TeacherScore]]) -> list[TeacherScore]:
 
 
 def to_records(scores: Iterable[TeacherScore]) -> list[dict[str, Any]]:
-    """Return the scores as JSON has them."""
+    """Return the scores in the form that is written as JSON."""
     return [asdict(score) for score in scores]
 
 
 def from_records(records: Iterable[Mapping[str, Any]]) -> list[TeacherScore]:
-    """Return the scores that :func:`to_records` turned to JSON."""
+    """Return the scores from the form that :func:`to_records` returns."""
     return [TeacherScore.from_record(record) for record in records]

@@ -1,4 +1,4 @@
-"""What a mixture asks of each of its teachers."""
+"""The interface of the teachers in a mixture, and what left-to-right teachers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ SIDES = ("source", "target")
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence pair: ids (S,) and (L,), EOS included, the block's rows that it fills (L,), and its draws (L, n)."""
+    """A sentence pair.
+
+    ``source`` (S,) and ``target`` (L,): ids, EOS included. ``rows`` (L,): the rows of the block that the target fills.
+    ``uniforms`` (L, n): their random numbers.
+    """
 
     source: np.ndarray
     target: np.ndarray
@@ -30,7 +34,10 @@ class Pair:
 
 
 class TooLongFor(NamedTuple):
-    """Which pairs are too long for a teacher, (pairs,) bool: their source is cut, or it isn't asked about them."""
+    """Which pairs are too long for a teacher. Both are (pairs,) bool.
+
+    ``source_cut``: pairs whose source is cut. ``no_room``: pairs that the teacher isn't asked about.
+    """
 
     source_cut: np.ndarray
     no_room: np.ndarray
@@ -41,7 +48,7 @@ class Teacher(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the store says of it, and its rows depend on: ``kind``, ``arch``, ``sha256`` and its own settings."""
+        """What the store records of it, because rows depend on it: ``kind``, ``arch``, ``sha256`` and more."""
 
     @property
     def positions(self) -> str:
@@ -49,23 +56,23 @@ class Teacher(Protocol):
 
     @property
     def can_predict(self) -> np.ndarray:
-        """Which symbols may get a probability above 0: (V,) bool."""
+        """Which symbols can get a probability above 0: (V,) bool."""
 
     def too_long(
         self, source_sizes: np.ndarray, target_sizes: np.ndarray, *, cut_sources: bool
     ) -> TooLongFor:
-        """Return what becomes of pairs of these lengths (pairs,), EOS counted in both."""
+        """Return which pairs of these lengths (pairs,) are too long; both lengths include EOS."""
 
     def prepare(self, device: torch.device, precision: str, max_tokens: int) -> None:
-        """Move to ``device``; compute in ``precision`` except for the output layer, which is always float32."""
+        """Move to ``device``, to compute in ``precision``. The output layer always computes in float32."""
 
     def log_probs(self, pairs: Sequence[Pair]) -> Tensor:
-        """Return log-probabilities of every symbol at every target token, pair after pair: (rows, V) float32."""
+        """Return the log-probabilities of all symbols at every target token, pair after pair: (rows, V) float32."""
 
 
 @dataclass(frozen=True)
 class SideLimits:
-    """The tokens of source and target, EOS included, that a left-to-right model has positions for."""
+    """The largest number of source tokens and of target tokens, EOS included, in a left-to-right model."""
 
     source: int
     target: int
@@ -82,14 +89,14 @@ class SideLimits:
         return TooLongFor(long_source & ~no_room, no_room)
 
     def cut(self, source: np.ndarray) -> np.ndarray:
-        """Return ``source`` without the end that has no position; its EOS stays."""
+        """Return ``source``, cut at its end if it is too long. Its EOS stays."""
         if len(source) <= self.source:
             return source
         return np.concatenate([source[: self.source - 1], source[-1:]])
 
 
 class LimitedBySide:
-    """What a left-to-right teacher says of its longest input."""
+    """The part of :class:`Teacher` about the longest input, for left-to-right teachers."""
 
     limits: SideLimits
 
@@ -106,14 +113,14 @@ class LimitedBySide:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Return what a model's body runs under."""
+    """Return the context in which a model runs, to compute in ``precision``."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype_of(precision))
 
 
 def in_float32(layer: torch.nn.Module) -> None:
-    """Let an output layer compute in float32 under autocast too: half precision would round the logits' differences."""
+    """Make an output layer compute in float32 under autocast, too. Half precision would round differences of logits."""
     forward = layer.forward
 
     def exact(hidden: Tensor) -> Any:

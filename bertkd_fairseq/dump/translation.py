@@ -1,4 +1,4 @@
-"""An ordinary translation model of fairseq as teacher: asked with the reference before each token."""
+"""An ordinary translation model of fairseq as teacher. It predicts each token after the reference so far."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class TranslationTeacher(LimitedBySide):
-    """Any left-to-right encoder-decoder of a translation task; scores as ``fairseq-generate --score-reference``."""
+    """Any left-to-right encoder-decoder of a translation task. Scores as ``fairseq-generate --score-reference``."""
 
     def __init__(
         self, checkpoint: Checkpoint, data_bin: str, langs: tuple[str, str], name: str
     ) -> None:
-        """Build it for the dictionaries of ``data_bin``; ``name``: what messages call its path.
+        """Build the teacher for the dictionaries of ``data_bin``; ``name`` is the name of its path in messages.
 
-        :raises BertKDError: if it doesn't fit, or isn't such a model.
+        :raises BertKDError: if it doesn't fit the data-bin, or isn't a left-to-right encoder-decoder.
         """
         self.path, self.arch = checkpoint.path, checkpoint.arch
-        # Neither a scorer of BLEU, whose tokenizer may be missing, nor the store of its own teacher.
+        # It needs neither BLEU, whose tokenizer may be missing, nor the teacher store that it was trained with.
         overrides: dict[str, Any] = {
             f"{side}_lang": lang for side, lang in zip(SIDES, langs, strict=True)
         }
@@ -60,7 +60,7 @@ class TranslationTeacher(LimitedBySide):
 
     @property
     def can_predict(self) -> np.ndarray:
-        """As :attr:`Teacher.can_predict`: all symbols, as in fairseq."""
+        """As :attr:`Teacher.can_predict`. It is true of all symbols, as in fairseq."""
         return np.ones(len(self.task.target_dictionary), dtype=bool)
 
     def prepare(self, device: torch.device, precision: str, max_tokens: int) -> None:

@@ -1,4 +1,4 @@
-"""Writing a teacher store: blocks in any order, each durable once written, the name only when all are there."""
+"""Write a teacher store block by block. A written block is safe on disk; the store gets its name when all are there."""
 
 from __future__ import annotations
 
@@ -73,22 +73,24 @@ _FORCE = named(DumpConfig, "force")
 
 
 class TopKStoreWriter:
-    """A store under construction: a folder ``<path>.partial`` with the store and what is known of it::
+    """A store under construction, in a folder ``<path>.partial``::
 
         plan.json                  the settings that a rerun has to share, the name of the work folder
         work-RANDOM/blocks/000017  the checksum of a finished block
         work-RANDOM/store/         the arrays, renamed to ``<path>`` when all blocks are there
 
-    Any number of processes on a shared file system may have it open at once, each with blocks of its own.
-    Where the store is complete already and of the same settings, there are no missing blocks. The random
-    name keeps a process whose folder was removed from writing to the one that took its place.
+    Any number of processes on a shared file system may work on it at once, each on blocks of its own. If there is a
+    complete store with the same settings already, no blocks are missing. The random name protects a new folder from a
+    process whose own folder was removed: that process can't write into the new one.
 
-    A symbolic link at ``path`` stays; what it leads to is made. An empty folder at ``path`` is replaced.
+    If ``path`` is a symbolic link, the link stays and the store is made where it leads. An empty folder at ``path`` is
+    replaced.
 
-    ``sizes`` (sentences,): target tokens of each sentence, EOS included. ``crc32`` (sentences,):
-    checksums of the pairs (:func:`bertkd_fairseq.data.store_match.pair_checksum`). ``symbols``: the target
-    dictionary. ``settings``: whatever determines the rows, written to ``meta.json``. ``create``: one of
-    several processes makes the folder, the others wait for it.
+    ``sizes`` (sentences,): target tokens of each sentence, EOS included.
+    ``crc32`` (sentences,): checksums of the pairs (:func:`bertkd_fairseq.data.store_match.pair_checksum`).
+    ``symbols``: the target dictionary.
+    ``settings``: everything that determines the rows; it is written to ``meta.json``.
+    ``create``: True for the one process that makes the folder. The others wait for it.
     """
 
     def __init__(
@@ -105,9 +107,8 @@ class TopKStoreWriter:
     ) -> None:
         """Create the store, or continue one that was begun with the same settings.
 
-        :raises ConfigurationError: if ``path`` or its ``.partial`` is something else, or was begun with
-            other settings.
-        :raises StoreError: if the folder can't be written, or the disk hasn't enough room.
+        :raises ConfigurationError: if ``path`` or its ``.partial`` isn't a store, or was begun with other settings.
+        :raises StoreError: if the folder can't be written, or if the disk doesn't have enough room.
         """
         self.path = real_path(path)
         self.partial = partial_of(self.path)
@@ -138,7 +139,7 @@ class TopKStoreWriter:
         missing = [
             block for block in range(self.num_blocks) if not self._block_file(block).exists()
         ]
-        # Asked in this order: another process may finish the store at any moment.
+        # Checked only now, because another process may finish the store, and remove its blocks' files, at any moment.
         return [] if self._complete() else missing
 
     def block_sentences(self, block: int) -> range:
@@ -147,14 +148,13 @@ class TopKStoreWriter:
         return range(block * self.block_size, end)
 
     def write_block(self, block: int, rows: TopKRows, scores: Sequence[TeacherScore] = ()) -> None:
-        """Write the rows of all sentences of ``block``, in order, and record it as finished.
+        """Write the rows of all sentences of ``block``, in order, and record the block as finished.
 
-        ``scores`` of its teachers are added up over the blocks when the store is finished.
-
-        Nothing is to be done where another process has finished the store meanwhile.
+        The ``scores`` of its teachers are added up over all blocks when the store is finished. If another process has
+        finished the store meanwhile, nothing is written.
 
         :raises StoreError: if another process has removed the unfinished store.
-        :raises ConfigurationError: if it has made one with other settings instead.
+        :raises ConfigurationError: if another process has made a store with other settings instead.
         """
         try:
             self._write_block(block, rows, scores)
@@ -171,7 +171,8 @@ class TopKStoreWriter:
         arrays = []
         for name in ROW_ARRAYS:
             array = np.ascontiguousarray(getattr(rows, name), dtype=self._layout[name][1])
-            # Exactly these bytes: a memory map writes whole pages back, on a network also the neighbour's rows.
+            # Only these bytes are written. A memory map would write whole pages back, and on a network file system
+            # these could overwrite rows of another process.
             with open(self._store / f"{name}.npy", "r+b", buffering=0) as file:
                 row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
                 file.seek(_data_offset(file) + where.start * row_bytes)
@@ -184,12 +185,12 @@ class TopKStoreWriter:
         self._write(self._block_file(block), "\n".join(lines))
 
     def finish(self) -> TopKStore:
-        """Give the store its name and return it opened.
+        """Give the store its name, and return it opened.
 
-        Where several processes find all blocks there, one of them does it and the others agree.
+        If several processes find all blocks finished, one of them renames the store and the others open it.
 
-        :raises StoreError: if blocks are missing, or aren't on the disk as they were written, or if
-            the store can't be written.
+        :raises StoreError: if blocks are missing, if they aren't on the disk as they were written, or if the store
+            can't be written.
         :raises ConfigurationError: if another process has made a store with other settings there.
         """
         if not self._complete():
@@ -201,9 +202,7 @@ class TopKStoreWriter:
                     raise
             except OutputError as error:
                 if not self._complete():
-                    kept = (
-                        f"{error} The blocks in {self.partial} are kept: the same command goes on."
-                    )
+                    kept = f"{error} The blocks in {self.partial} are kept: the same command continues."
                     raise StoreError(kept) from error
         raise_all(store_problems(self.path))
         return self._open_complete()
@@ -243,7 +242,10 @@ class TopKStoreWriter:
             )
 
     def _check_blocks(self, checksums: Sequence[str]) -> None:
-        """Read all blocks again; one that isn't as it was written has to be written anew."""
+        """Read all blocks again. A block that isn't as it was written counts as missing again.
+
+        :raises StoreError: if there is such a block.
+        """
         arrays = [np.load(self._store / f"{name}.npy", mmap_mode="r") for name in ROW_ARRAYS]
         for block, expected in enumerate(checksums):
             where = block_rows(self.offsets, block, self.block_size)
@@ -260,7 +262,7 @@ class TopKStoreWriter:
         if create and not self._complete() and not plan_file.exists():
             self._begin(plan_file)
         wait_until_begun(self.path)
-        # In this order: another process may finish the store at any moment.
+        # The plan is read before this check, because another process may finish the store at any moment.
         begun = read_marker(plan_file)
         self._work = self.partial / begun.pop(WORK, "")
         if self._complete():
@@ -269,10 +271,10 @@ class TopKStoreWriter:
             self._check_same_plan(self.partial, begun)
 
     def _begin(self, plan_file: Path) -> None:
-        """Make the folder, unless another process is quicker."""
+        """Make the folder, unless another process makes it first."""
         try:
             with writing(self.partial):
-                if self.partial.exists():  # what a killed process was removing
+                if self.partial.exists():  # a process was killed while it removed this folder
                     remove_own(self.partial, UNFINISHED_FILES, COMMAND)
                 self._create()
         except OutputError:
@@ -280,7 +282,7 @@ class TopKStoreWriter:
                 raise
 
     def _create(self) -> None:
-        """Make the folder under another name and rename it: nobody ever sees half of it."""
+        """Make the folder under another name and rename it, so that no process sees it incomplete."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with room_beside(self.partial) as room:
             new = room / "new"
@@ -311,9 +313,9 @@ class TopKStoreWriter:
             )
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a small file so that it is either whole or absent, also after a power cut."""
-        # Not beside `path`: what a killed process leaves behind must not end up in the store. Not by the
-        # number of the process either, which two containers may share.
+        """Write a small file so that it is either whole or absent, even after a power cut."""
+        # The temporary file isn't beside `path`, because a killed process would leave it in the store. Its name isn't
+        # made from the number of the process, which may be the same in two containers.
         temporary = self._work / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             temporary.write_text(text, "utf-8")
@@ -330,12 +332,12 @@ class TopKStoreWriter:
         return self._work / BLOCKS_FOLDER / f"{block:06d}"
 
     def _complete(self) -> bool:
-        # The folder gets its name when all is in it; an empty one is as good as none.
+        # The folder gets its name when it is complete. An empty folder counts as none.
         return holds_something(self.path)
 
 
 def _data_offset(file: Any) -> int:
-    """Return where the numbers of an opened .npy file begin."""
+    """Return the offset at which the numbers of an opened .npy file begin."""
     version = np.lib.format.read_magic(file)
     read = (
         np.lib.format.read_array_header_1_0
@@ -353,7 +355,7 @@ def _write_all(file: Any, array: np.ndarray) -> None:
 
 
 def _allocate(file: Path) -> None:
-    """Take the disk's room now, so that a full disk is known before any compute is spent."""
+    """Reserve room on the disk now, so that a full disk is noticed before anything is computed."""
     if hasattr(os, "posix_fallocate"):
         with open(file, "r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)

@@ -1,8 +1,8 @@
 """Compute BERT's last layer only at the positions to predict, about one in fourteen.
 
-The earlier layers have to be computed at every position. In the last one, only the keys and values are needed everywhere.
-The queries, the feed-forward part and the normalisations are computed at the masked positions alone. The numbers are the
-same, and 6 layers need a seventh less work.
+The earlier layers have to be computed at every position. In the last one, only the keys and values are needed
+everywhere. The queries, the feed-forward part and the normalisations are computed at the masked positions alone. The
+numbers are the same, and 6 layers need a seventh less work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 def last_layer_at(layer: Any, hidden: Tensor, attended: Tensor, wanted: Tensor) -> Tensor:
     """Return the output of ``layer`` (transformers' ``BertLayer``) at M of its positions, sentence by sentence: (M, H).
 
-    Shapes: ``hidden`` (N, S, H); ``attended`` (N, S) bool, false on padding; ``wanted`` (N, S) bool, of which M are true.
+    Shapes: ``hidden`` (N, S, H); ``attended`` (N, S) bool, false on padding; ``wanted`` (N, S) bool with M true.
     """
     attention = layer.attention.self
     most = int(wanted.sum(1).max()) if wanted.numel() else 0

@@ -1,8 +1,8 @@
 """Any other masked language model of transformers as a teacher.
 
-These models have in common an encoder and a head, whose last step projects to the pieces. The encoder is called directly.
-To run the head alone, the encoder in the model is replaced by a stand-in that returns its input, and the head's last step
-is removed. The model is then called with the encoder's output at the masked positions.
+These models have in common an encoder and a head, whose last step projects to the pieces. The encoder is called
+directly. To run the head alone, the encoder in the model is replaced by a stand-in that returns its input, and the
+head's last step is removed. The model is then called with the encoder's output at the masked positions.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class MaskedLMTeacher(CMLMTeacher):
         return values
 
     def max_positions(self) -> int:
-        """Return the model's longest input: the size of its table of positions, less those that RoBERTa keeps for padding.
+        """Return the model's longest input: its table of positions without those that RoBERTa keeps for padding.
 
         A model without a table has the limit of its configuration. A model that reads only distances between positions,
         such as DeBERTa, has no limit.

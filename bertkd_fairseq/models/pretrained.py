@@ -23,9 +23,9 @@ _DROPOUTS = (
 )
 """Names that the families' configurations have for dropout, between layers and on attention."""
 
-# transformers has two heads for DeBERTa, which compute the same. Published checkpoints have the names of the head that it
-# builds only with `legacy: false`, whose output layer is the embeddings themselves. This maps them to the other head, so
-# that all teachers have that one.
+# transformers has two heads for DeBERTa, which compute the same. Published checkpoints have the names of the head that
+# it builds only with `legacy: false`, whose output layer is the embeddings themselves. This maps them to the other
+# head, so that all teachers have that one.
 _DEBERTA_HEAD = {
     r"^lm_predictions\.lm_head\.(dense|LayerNorm)": r"cls.predictions.transform.\1",
     r"^lm_predictions\.lm_head\.bias": "cls.predictions.bias",

@@ -1,1 +1,1 @@
-"""Choosing among the translations of an n-best list by what a teacher thinks of them."""
+"""Choose among the hypotheses of n-best lists by the log-probabilities that a teacher gives them."""

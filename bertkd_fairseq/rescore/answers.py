@@ -1,4 +1,4 @@
-"""The teacher's answers about every token of an n-best list, kept so that nothing is asked twice: numpy alone."""
+"""Keep the teacher's log-probability of every token of an n-best list, so that none is computed twice."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _PLAN, _LOGPROBS = "plan", "logprobs"
 
 
 class Answers:
-    """log p(token) of the tokens of all hypotheses, EOS included: ``logprobs`` (tokens,) float32, NaN if not known yet.
+    """The teacher's answers: ``logprobs`` (tokens,) float32, log p(token) of all hypotheses' tokens, EOS included.
 
-    In a file ``.npz`` together with ``plan``, a JSON object of whatever they depend on. :meth:`save` replaces the
-    file as a whole, which takes no time beside asking.
+    An answer is NaN until it is known. The file ``.npz`` has the answers, and ``plan``, a JSON object of everything
+    that they depend on. :meth:`save` replaces the whole file, which takes little time compared with the teacher's.
     """
 
     def __init__(
         self, path: Path, plan: Mapping[str, Any], num_tokens: int, *, force: bool, force_name: str
     ) -> None:
-        """Continue with what is at ``path``, or begin where nothing is.
+        """Continue with the answers in the file ``path``, or begin if there is no such file.
 
-        :param force: begin anew where the file is something else, or was made with another plan.
-        :raises ConfigurationError: in these cases without ``force``.
+        :param force: begin again if the file isn't one of answers, or was made with another plan.
+        :param force_name: the name of ``force`` in messages.
+        :raises ConfigurationError: in these cases, if ``force`` isn't given.
         """
         self.path = path
         now = {"format": FORMAT, "format_version": FORMAT_VERSION, **plan}
@@ -54,7 +55,7 @@ class Answers:
             self.logprobs = logprobs
 
     def save(self) -> None:
-        """Write the file; what is there is whole at any moment.
+        """Write the file. It is complete at any moment, even if this is interrupted.
 
         :raises OutputError: if it can't be written.
         """
@@ -63,7 +64,7 @@ class Answers:
 
 
 def read_answers(path: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """Return plan and answers of a file; an empty plan if there is none or it is something else."""
+    """Return the plan and the answers of a file; the plan is empty if there is no file or it isn't one of answers."""
     nothing: dict[str, Any] = {}
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""Ask the teachers about every hypothesis of an n-best list, in batches by length, and keep what they say."""
+"""Ask the teachers about every hypothesis of an n-best list, in batches by length, and keep their answers."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_SAVES = 20.0
 _BATCH_SHARE = 4
-"""Pairs that are asked at once have a fourth of ``max_tokens`` positions: a C-MLM teacher asks each several times, and
-so a killed process loses few."""
+"""The pairs of a batch have at most a quarter of ``max_tokens`` positions. A C-MLM teacher reads several copies of each
+pair, and with small batches a killed process loses few answers."""
 
 _NO_DRAWS = np.zeros((0, 0))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An n-best list as the teachers are asked about it: pairs of ids, their rows one after the other."""
+    """An n-best list as pairs of ids, about which the teachers are asked. The rows of the pairs follow each other."""
 
     pairs: list[Pair]
     too_long: TooLongFor
-    unknown: int  # symbols that the dictionary hasn't
+    unknown: int  # number of symbols that aren't in the dictionary
 
     @property
     def offsets(self) -> np.ndarray:
@@ -44,16 +44,16 @@ class Asked:
 
     @property
     def num_tokens(self) -> int:
-        """The rows of all hypotheses."""
+        """The number of rows of all hypotheses."""
         return int(self.pairs[-1].rows[-1]) + 1
 
     def sums(self, logprobs: np.ndarray) -> np.ndarray:
-        """Return the sum over the tokens of each hypothesis: (hypotheses,) float64; NaN for one without teacher."""
+        """Return each hypothesis's sum over its tokens: (hypotheses,) float64; NaN if it has no teacher."""
         return np.add.reduceat(logprobs.astype(np.float64), self.offsets)
 
 
 def as_asked(nbest: NBest, split: Any, teachers: LoadedTeachers) -> Asked:
-    """Return the pairs of source and hypothesis; ``split`` is fairseq's, which holds the sources."""
+    """Return the pairs of source and hypothesis; ``split``, a dataset of fairseq, has the sources."""
     dictionary = split.tgt_dict
     targets = nbest.ids(dictionary.index, dictionary.eos())
     ends = np.cumsum([len(target) for target in targets])
@@ -73,7 +73,7 @@ def _sides(pairs: Sequence[Pair]) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def plan_of(
     nbest: NBest, name: str, split: Any, teachers: LoadedTeachers, precision: str, device_type: str
 ) -> dict[str, Any]:
-    """Return whatever the teachers' answers depend on; ``name`` is the split's."""
+    """Return everything that the teachers' answers depend on; ``name`` is the name of the split."""
     source, target = teachers.langs
     return {
         "split": name,
@@ -90,10 +90,10 @@ def plan_of(
 
 
 def ask(asked: Asked, answers: Answers, teachers: LoadedTeachers, device: torch.device) -> float:
-    """Fill in what is missing of ``answers`` and return target tokens per second.
+    """Compute the missing ``answers``, and return target tokens per second.
 
-    Batches depend on nothing but the list, so that an interruption changes no answer. Hypotheses without room in a
-    teacher stay NaN.
+    The batches depend only on the list, so an interruption changes no answer. The answers about hypotheses that are too
+    long for a teacher stay NaN.
 
     :raises DataError: if the answers aren't numbers, as may happen in float16.
     """
@@ -120,7 +120,7 @@ def ask(asked: Asked, answers: Answers, teachers: LoadedTeachers, device: torch.
 def log_probs_of(
     batch: Sequence[Pair], teachers: LoadedTeachers, device: torch.device
 ) -> np.ndarray:
-    """Return log p(token | source, the other tokens that the teacher sees) of all target tokens: (rows,) float32.
+    """Return log p(token | source, other tokens that the teacher sees) of all target tokens: (rows,) float32.
 
     :raises DataError: if they aren't numbers.
     """

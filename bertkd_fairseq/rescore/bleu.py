@@ -1,4 +1,4 @@
-"""sacreBLEU of any choice from n-best lists, as ``bertkd compare`` scores the translations chosen."""
+"""Compute sacreBLEU of hypotheses chosen from n-best lists, as ``bertkd compare`` would score them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bertkd_fairseq.text.lines import read_lines
 
 
 class ListBLEU:
-    """Statistics of every hypothesis, added up for those that are chosen."""
+    """BLEU's statistics of every hypothesis. A call adds up those of the chosen hypotheses."""
 
     def __init__(self, nbest: NBest, data_bin: DataBin, split: str) -> None:
-        """Take them against the reference of ``split`` that the data-bin keeps.
+        """Compute the statistics against the reference of ``split`` in the data-bin.
 
-        :raises DataError: if it keeps none, or one of other sentences.
+        :raises DataError: if the data-bin has no reference for these sentences.
         """
         from sacrebleu.metrics import BLEU
 
@@ -38,18 +38,18 @@ class ListBLEU:
         self._statistics = np.array(statistics)  # (longest list, sentences, width)
 
     def __call__(self, chosen: np.ndarray) -> float:
-        """Return BLEU of one hypothesis for each sentence, given by its place in the list: (sentences,)."""
+        """Return BLEU of one hypothesis for each sentence; ``chosen`` (sentences,) are their places in the lists."""
         rows = self._statistics[chosen, np.arange(len(chosen))]
         return float(self.metric._compute_score_from_stats(rows.sum(0)).score)
 
     @property
     def signature(self) -> str:
-        """What the score depends on, as sacrebleu prints it."""
+        """The signature of the score, as sacrebleu prints it."""
         return str(self.metric.get_signature())
 
 
 def _texts(nbest: NBest, data_bin: DataBin) -> list[list[str]]:
-    """Return the raw text of every hypothesis, a list for each sentence."""
+    """Return the raw text of every hypothesis, as a list for each sentence."""
     moses = data_bin.words(data_bin.target_lang)
     generated = [each.symbols for each in nbest]
     decoded = [each.decoded for each in nbest if each.decoded is not None]

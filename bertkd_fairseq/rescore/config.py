@@ -22,36 +22,36 @@ _MIX = "score of a hypothesis: (student + weight * teacher + bonus * length) / l
 class RescoreConfig(TeacherConfig):
     """The settings of :func:`bertkd_fairseq.rescore.run.rescore`."""
 
-    nbest: str = setting("output of fairseq-generate --nbest N, all lines of it", metavar="FILE")
-    data_bin: str = setting("data-bin that it was decoded from", metavar="DIR")
-    gen_subset: str = setting("split that it was decoded from", default="test", metavar="SPLIT")
+    nbest: str = setting("complete output of fairseq-generate --nbest N", metavar="FILE")
+    data_bin: str = setting("data-bin that was decoded", metavar="DIR")
+    gen_subset: str = setting("split that was decoded", default="test", metavar="SPLIT")
     output: str = setting(
-        "file to write: the same with the hypotheses of each sentence in their new order and with new scores. The "
-        "teacher's answers are kept beside it, in FILE.scores.npz",
+        "file to write: the same output, with the hypotheses of each sentence in their new order and with new scores. "
+        "The teacher's answers are kept beside it, in FILE.scores.npz",
         metavar="FILE",
     )
     weight: float | None = setting(
-        "weight of the teacher's log-probability; the student's has 1",
+        "weight of the teacher's log-probability; that of the student's is 1",
         default=None,
         at_least=0,
         metavar="W",
         group=_MIX,
     )
     length_bonus: float | None = setting(
-        "added for every symbol, EOS included; 0 if not given",
+        "bonus to add for every symbol, EOS included; 0 if not given",
         default=None,
         metavar="B",
         group=_MIX,
     )
     lenpen: float | None = setting(
-        "exponent of the length that the sum is divided by; 0 if not given",
+        "exponent of the length by which the sum is divided; 0 if not given",
         default=None,
         metavar="P",
         group=_MIX,
     )
     tune_nbest: str | None = setting(
-        "output of fairseq-generate for --tune-subset, on which those of --weight, --length-bonus and --lenpen that "
-        "aren't given are tuned for sacreBLEU",
+        "output of fairseq-generate for --tune-subset. Those of --weight, --length-bonus and --lenpen that aren't "
+        "given are tuned on it for sacreBLEU",
         default=None,
         metavar="FILE",
         group=_MIX,
@@ -60,12 +60,15 @@ class RescoreConfig(TeacherConfig):
         "split that --tune-nbest was decoded from", default="valid", metavar="SPLIT", group=_MIX
     )
     force: bool = setting(
-        "replace a file at --output, and a teacher's answers of other settings beside it",
+        "replace a file at --output, and teacher's answers beside it that were made with other settings",
         default=False,
     )
 
     def problems(self, also: Mapping[str, str | None] | None = None) -> list[str]:
-        """Return what is wrong with the settings, without reading a file; ``also``: further outputs by option."""
+        """Return what is wrong with the settings, without reading a file.
+
+        :param also: by their options, further files that will be written.
+        """
         problems = range_problems(self)
         for name in ("weight", "length_bonus", "lenpen"):
             value = getattr(self, name)
@@ -94,12 +97,12 @@ class RescoreConfig(TeacherConfig):
 
     @property
     def given(self) -> Mix:
-        """The weights as given, with what is taken for those that aren't where nothing is tuned."""
+        """The weights as given, to be used if nothing is tuned. Those that aren't given are 0."""
         return Mix(self.weight or 0.0, self.length_bonus or 0.0, self.lenpen or 0.0)
 
     @property
     def grid(self) -> Grid:
-        """What is tried where it is tuned: one value of what is given."""
+        """The grid to tune on. A weight that is given has only its own value there."""
         return Grid(
             *(
                 values if given is None else (given,)

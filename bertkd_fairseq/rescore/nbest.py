@@ -1,4 +1,4 @@
-"""N-best lists of ``fairseq-generate``: read, checked, and written in another order."""
+"""Read the n-best lists of ``fairseq-generate``, check them, and write them in another order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _LN2 = math.log(2)  # scores are printed in base 2
 
 @dataclass(frozen=True)
 class NBest:
-    """The lists of all sentences in the order of the file, which is by length; ``setting`` is what named the file."""
+    """The lists of all sentences in the order of the file, which is by length.
+
+    ``setting``: the name in messages of the setting that gave ``path``.
+    """
 
     path: Path
     setting: str
@@ -37,7 +40,7 @@ class NBest:
     def read(cls, path: str | Path, setting: str) -> NBest:
         """Read the output of ``fairseq-generate --nbest N``.
 
-        :raises DataError: if lines or scores are missing, or there is nothing to choose from.
+        :raises DataError: if lines or scores are missing, or if every list has a single hypothesis.
         """
         found = parse_generated(read_lines(path))
         nbest = cls(Path(path), setting, [one for one in found.values() if one.hypotheses])
@@ -75,20 +78,20 @@ class NBest:
         return []
 
     def sentence_problems(self, count: int) -> list[str]:
-        """Return what is wrong unless these are the sentences 0 to ``count - 1``, each once."""
+        """Return what is wrong unless these are exactly the sentences 0 to ``count - 1``, each once."""
         return sentence_problems(self.path, {one.number: one for one in self.sentences}, count)
 
     def split_problems(self, split: str, targets: Sequence[Sequence[str]]) -> list[str]:
-        """Return what is wrong unless these are all sentences of a split.
+        """Return what is wrong unless these are exactly the sentences of a split.
 
-        :param targets: in one way of writing or several, the target sentences of the split.
+        :param targets: the target sentences of the split, in one form or several (such as symbols and raw text).
         """
         count = len(targets[0])
         if problems := self.sentence_problems(count):
             return problems
         known = {one.number: letters(one.head["T"]) for one in self.sentences if "T" in one.head}
         written = {i: {letters(text[i]) for text in targets} for i in known}
-        # Symbols that are numbers, as GPT-2's, say nothing beside text.
+        # Symbols that are numbers, such as GPT-2's, can't be compared with text.
         known = {
             i: text
             for i, text in known.items()
@@ -113,13 +116,13 @@ class NBest:
 
     @property
     def numbers(self) -> np.ndarray:
-        """The number of its sentence for each hypothesis: (hypotheses,)."""
+        """For each hypothesis the number of its sentence: (hypotheses,)."""
         return np.repeat([one.number for one in self.sentences], self.sizes)
 
     def student(self) -> np.ndarray:
-        """Return what the student gave each hypothesis: (hypotheses,) float64, the sum of P- in nats.
+        """Return the student's log-probability of each hypothesis in nats, the sum of P-: (hypotheses,) float64.
 
-        That of H- is divided by a power of the length that the output doesn't tell.
+        The score in H- can't be used, because it was divided by a power of the length that the output doesn't name.
         """
         return np.array([math.fsum(_positional(each) or ()) * _LN2 for each in self])
 
@@ -128,18 +131,18 @@ class NBest:
         return np.array([len(symbols_of(each)) + 1 for each in self])
 
     def ids(self, index: Callable[[str], int], eos: int) -> list[np.ndarray]:
-        """Return the ids of each hypothesis, EOS included; ``index`` has that of any symbol."""
+        """Return the ids of each hypothesis, EOS included; ``index`` returns the id of a symbol."""
         return [np.array([*map(index, symbols_of(each)), eos], dtype=np.int64) for each in self]
 
     def digest(self) -> str:
-        """Return the sha256 of the hypotheses and whose they are, in their order; scores are no part of it."""
+        """Return the sha256 of the hypotheses and their sentences' numbers, in their order, without the scores."""
         lines = (
             f"{number}\t{each.symbols}\n" for number, each in zip(self.numbers, self, strict=True)
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def reordered(self, order: np.ndarray, scores: np.ndarray) -> NBest:
-        """Return the lists in ``order`` and with new ``scores`` in nats, both (sentences, longest list)."""
+        """Return the lists in a new ``order``, with new ``scores`` in nats; both are (sentences, longest list)."""
         sentences = []
         for one, places, values in zip(self.sentences, order, scores, strict=True):
             hypotheses = [
@@ -150,12 +153,12 @@ class NBest:
         return replace(self, sentences=sentences)
 
     def write(self, path: Path) -> None:
-        """Write the lists as fairseq-generate prints them, without its log and its last line, a score."""
+        """Write the lists as fairseq-generate prints them, without its log and without its last line, a score."""
         write_lines(path, [line for one in self.sentences for line in one.lines()])
 
 
 def symbols_of(hypothesis: Hypothesis) -> list[str]:
-    """Return the symbols of a hypothesis, EOS left out as in H-."""
+    """Return the symbols of a hypothesis, without EOS as in H-."""
     return hypothesis.symbols.split(" ") if hypothesis.symbols else []
 
 
@@ -164,7 +167,7 @@ def _complete(one: Generated) -> bool:
 
 
 def _positional(hypothesis: Hypothesis) -> list[float] | None:
-    """Return the numbers of P-; None unless there is one for each symbol and for EOS."""
+    """Return the numbers of P-; None unless there is one for each symbol and one for EOS."""
     try:
         numbers = [float(word) for word in (hypothesis.positional or "").split()]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rescore an n-best list by what teachers think of it: one call, with a :class:`RescoreConfig`."""
+"""Rescore an n-best list by teachers' log-probabilities, by one call with a :class:`RescoreConfig`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitScores:
-    """sacreBLEU on one split: of the lists' first hypotheses, of the best choice by the student and the length alone,
-    and of the hypotheses chosen with the teacher. None where the data-bin has no reference, or nothing was tuned.
+    """The scores of one split, and counts.
 
-    ``changed``: sentences whose first hypothesis is another one than before. ``without_teacher``: lists with a
-    hypothesis that has no room in a teacher, which the student orders alone. ``source_cut``: hypotheses that a
-    teacher was asked about with a part of the source. ``unknown``: symbols that the dictionary hasn't.
+    ``first``, ``length_only``, ``rescored``: sacreBLEU of the lists' first hypotheses, of the best choice by the
+    student and the length alone, and of the hypotheses chosen with the teacher. They are None if the data-bin has no
+    reference, and ``length_only`` also if nothing was tuned.
+    ``changed``: number of sentences whose first hypothesis is another one than before.
+    ``without_teacher``: number of lists with a hypothesis that is too long for a teacher. They are ordered without it.
+    ``source_cut``: number of hypotheses about which a teacher was asked with a source that was cut.
+    ``unknown``: number of symbols that aren't in the dictionary.
     """
 
     split: str
@@ -58,14 +61,18 @@ class SplitScores:
 
 @dataclass(frozen=True)
 class Rescored:
-    """What was chosen by, and what it came to: on the split that it was tuned on, if any, and on the one rescored."""
+    """The weights that were used, and the scores.
+
+    ``splits``: the split that was tuned on, if any, and then the one that was rescored. ``length_only``: the best
+    weights without the teacher. It and ``grid`` are None if nothing was tuned.
+    """
 
     output: Path
     mix: Mix
     length_only: Mix | None
-    grid: Grid | None  # None where nothing was tuned
+    grid: Grid | None
     splits: list[SplitScores]
-    signature: str | None  # sacreBLEU's
+    signature: str | None  # of sacreBLEU; None without a reference
     teachers: dict[str, Any]
     tokens_per_second: float
     seconds: float
@@ -86,7 +93,7 @@ class Rescored:
 
 @dataclass
 class _Part:
-    """One n-best list on its way: of which split, what a choice scores, what teachers are asked and the answers."""
+    """One n-best list while it is rescored: its split, its file of answers, what scores it, and the teachers' part."""
 
     split: str
     nbest: NBest
@@ -100,7 +107,8 @@ class _Part:
 def rescore(config: RescoreConfig) -> Rescored:
     """Write the n-best list of ``config.nbest`` in its new order.
 
-    What teachers answer is kept beside the output and not asked again, after an interruption or for other weights.
+    The teachers' answers are kept beside the output. After an interruption, or with other weights, they aren't computed
+    again.
 
     :raises ConfigurationError: with every setting that can't work.
     :raises BertKDError: if files can't be read, don't fit each other, or can't be written.
@@ -133,7 +141,7 @@ def rescore(config: RescoreConfig) -> Rescored:
 
 
 def _read_parts(config: RescoreConfig) -> list[_Part]:
-    """Read the list to tune on, if there is one, and then the one to rescore; their mistakes are told at once."""
+    """Read the list to tune on, if there is one, and the list to rescore. Mistakes of both are raised at once."""
     data_bin = None
     if config.tune_nbest or Path(config.data_bin, SETTINGS_FILE).is_file():
         data_bin = DataBin.open(config.data_bin)
@@ -154,7 +162,7 @@ def _read_parts(config: RescoreConfig) -> list[_Part]:
 
 
 def _bleu(nbest: NBest, data_bin: DataBin | None, split: str, needed: bool) -> ListBLEU | None:
-    """Return what scores choices; None where the data-bin has no reference and none is ``needed``."""
+    """Return the BLEU of choices from ``nbest``; None if the data-bin has no reference and none is ``needed``."""
     from bertkd_fairseq.rescore.bleu import ListBLEU
 
     if data_bin is None:
@@ -164,7 +172,7 @@ def _bleu(nbest: NBest, data_bin: DataBin | None, split: str, needed: bool) -> L
 
 
 def _load(parts: Sequence[_Part], config: RescoreConfig, device: torch.device) -> LoadedTeachers:
-    """Load the teachers, and the sentences of each part; it has to be of its split."""
+    """Load the teachers and the sentences of each part, and check that each list is of its split."""
     from bertkd_fairseq.dump.loading import load_teachers
     from bertkd_fairseq.rescore.asking import as_asked
 
@@ -188,7 +196,7 @@ def _load(parts: Sequence[_Part], config: RescoreConfig, device: torch.device) -
 def _ask(
     parts: Sequence[_Part], teachers: LoadedTeachers, device: torch.device, config: RescoreConfig
 ) -> float:
-    """Give each part the lists with the teachers' part in them, and return target tokens per second."""
+    """Ask the teachers, set ``lists`` of each part, and return target tokens per second."""
     from bertkd_fairseq.rescore.asking import ask, plan_of
 
     precision = _precision(parts, config, device.type)
@@ -209,7 +217,7 @@ def _ask(
 
 
 def _precision(parts: Sequence[_Part], config: RescoreConfig, device_type: str) -> str:
-    """Return the precision that answers were begun with, or the one asked for, measured where that is ``auto``."""
+    """Return the precision that answers were begun with, or else the one asked for, where ``auto`` is measured."""
     if config.precision == AUTO:
         for part in parts:
             begun = read_answers(part.file)[0].get("precision") if part.file.exists() else None
@@ -220,7 +228,7 @@ def _precision(parts: Sequence[_Part], config: RescoreConfig, device_type: str) 
 
 
 def _tune(part: _Part, grid: Grid) -> Tuned:
-    assert part.bleu is not None  # it was needed
+    assert part.bleu is not None  # _read_parts needs it for the list to tune on
     return tune(part.lists, part.bleu, grid)
 
 

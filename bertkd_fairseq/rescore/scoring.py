@@ -1,7 +1,8 @@
-"""The score of a hypothesis, and the order that it gives: numpy alone.
+"""Score hypotheses, and order them by their scores. Needs only numpy.
 
-Pseudo-log-likelihood rescoring (Salazar et al., arXiv 1910.14659), for a masked language model that reads the source
-too: the sum over the target tokens of log p(token | source, all other tokens).
+This is pseudo-log-likelihood rescoring (Salazar et al., arXiv 1910.14659) with a masked language model that reads the
+source too. The teacher's part is the sum over the target tokens of log p(token | source, other tokens that aren't
+masked).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 
 class Mix(NamedTuple):
-    """What the parts of a score weigh: ``(student + weight * teacher + length_bonus * length) / length ** lenpen``."""
+    """The weights of a score, ``(student + weight * teacher + length_bonus * length) / length ** lenpen``."""
 
     weight: float
     length_bonus: float
@@ -37,10 +38,10 @@ class Lists:
     def of(
         cls, sizes: np.ndarray, student: np.ndarray, teacher: np.ndarray, length: np.ndarray
     ) -> Lists:
-        """Make them of arrays (hypotheses,), one sentence after the other; ``sizes`` (sentences,) are the lists'.
+        """Make the lists from arrays (hypotheses,), one sentence after the other. ``sizes``: (sentences,).
 
-        A list with a hypothesis that the teacher knows nothing of (NaN) is without teacher as a whole: its parts
-        couldn't be compared.
+        If a hypothesis has no teacher (NaN), its whole list is scored without the teacher, because its hypotheses
+        couldn't be compared otherwise.
         """
         there = np.arange(sizes.max()) < sizes[:, None]
 
@@ -56,14 +57,14 @@ class Lists:
     def scores(self, mix: Mix) -> np.ndarray:
         """Return the scores (sentences, longest list), in nats; -inf where there is no hypothesis."""
         total = self.student + mix.length_bonus * self.length
-        if mix.weight:  # 0 times a probability of nothing is none
+        if mix.weight:  # 0 times a log-probability of -inf would be NaN
             total = total + mix.weight * self.teacher
         return np.asarray(total / self.length**mix.lenpen)
 
     def order(self, mix: Mix) -> np.ndarray:
-        """Return the hypotheses of each list from the best score to the worst; equal ones stay in their order.
+        """Return the places of each list's hypotheses from the best score to the worst; equal ones keep their order.
 
-        What isn't there comes last.
+        Places without a hypothesis come last.
         """
         return np.lexsort((-self.scores(mix), ~self.there), axis=1)
 

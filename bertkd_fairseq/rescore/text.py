@@ -1,4 +1,4 @@
-"""What rescoring came to, as plain text."""
+"""Write the result of rescoring as plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bertkd_fairseq.rescore.scoring import Mix
 
 
 def format_rescored(rescored: Rescored) -> str:
-    """Return the scores as a table, the weights, and what was left out."""
+    """Return a table of scores with their weights, and how many lists and sources were too long."""
     splits, control = rescored.splits, rescored.length_only
     lines = []
     if rescored.signature:
@@ -24,7 +24,7 @@ def format_rescored(rescored: Rescored) -> str:
     for split in splits:
         line = f"{split.split}: another hypothesis first in {split.changed} of {split.sentences} sentences"
         if split.without_teacher:
-            line += f"; {split.without_teacher} lists are too long for the teacher and without it"
+            line += f"; {split.without_teacher} lists are too long for the teacher and are ordered without it"
         if split.source_cut:
             line += f"; the source was cut for {split.source_cut} of {split.hypotheses} hypotheses"
         lines.append(line)

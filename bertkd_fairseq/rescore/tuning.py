@@ -1,4 +1,4 @@
-"""Weights that score best on a split whose reference is known: all points of a small grid are tried."""
+"""Find the weights that score best on a split with a reference. All points of a small grid are tried."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bertkd_fairseq.rescore.scoring import Lists, Mix
 
 
 class Grid(NamedTuple):
-    """The values of each part of a :class:`Mix` that are tried."""
+    """The values that are tried for each weight of a :class:`Mix`."""
 
     weight: Sequence[float]
     length_bonus: Sequence[float]
     lenpen: Sequence[float]
 
     def without_teacher(self) -> Grid:
-        """Return the grid of the student alone."""
+        """Return the grid for the student alone, whose weight of the teacher is 0."""
         return self._replace(weight=(0.0,))
 
     def points(self) -> list[Mix]:
-        """Return all points, those that change least first."""
+        """Return all points, beginning with those that change the scores least."""
         return sorted(
             (Mix(*point) for point in product(*self)),
             key=lambda mix: (mix.weight, mix.lenpen, abs(mix.length_bonus), mix.length_bonus),
@@ -35,7 +35,7 @@ GRID = Grid(
     length_bonus=tuple(round(0.1 * step, 1) for step in range(-10, 31)),
     lenpen=(0.0, 0.5, 1.0),
 )
-"""What is tried of what isn't given. Nothing of the teacher is in it, too: it has to earn its place."""
+"""The values that are tried for a weight that isn't given. They include 0 for the teacher, which may not help."""
 
 
 class Tuned(NamedTuple):
@@ -46,9 +46,10 @@ class Tuned(NamedTuple):
 
 
 def tune(lists: Lists, score_of: Callable[[np.ndarray], float], grid: Grid) -> Tuned:
-    """Return the point of ``grid`` whose choice (sentences,) scores highest; of equal ones the first.
+    """Return the point of ``grid`` whose choice (sentences,) scores highest; the first one of equal points.
 
-    :param score_of: the corpus score of one hypothesis for each sentence, given by its place in the list.
+    :param score_of: a function that returns the corpus score of one hypothesis for each sentence, given by their places
+        in the lists.
     """
     best: Tuned | None = None
     for mix in grid.points():

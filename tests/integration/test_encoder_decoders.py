@@ -260,7 +260,7 @@ def test_languages_and_pieces_must_be_the_teachers(
 ) -> None:
     make("nllb", pieces, tmp_path / "nllb")
     make("marian", pieces, tmp_path / "marian")
-    some = "a language of the teacher, as ace_Arab, ace_Latn, acm_Arab"
+    some = "a language of the teacher, such as ace_Arab, ace_Latn, acm_Arab"
     refused(
         spm_bin,
         tmp_path / "nllb",
@@ -276,8 +276,8 @@ def test_languages_and_pieces_must_be_the_teachers(
         data_bin,
         tmp_path / "marian",
         [],
-        f"2 problems:\n  1. `symbols of the source dictionary` must be pieces of {tmp_path}/marian, two thirds at "
-        "least, but is none of them in *",
+        "2 problems:\n  1. At least two thirds of the symbols of the source dictionary must be pieces of "
+        f"{tmp_path}/marian, but *",
     )
 
 

@@ -284,7 +284,7 @@ def test_pairs_too_long_for_the_teacher(tmp_path: Path, data_bin: Path, tiny_ber
     count = none.meta["too_long"]["no_teacher"]
     first = int(np.flatnonzero(np.add.reduceat(silent, none.offsets[:-1]))[0])
     assert done.stderr.splitlines()[-1] == (
-        f"error: {count} pairs are longer than the teacher's 24 positions, the first is sentence {first} "
+        f"error: {count} pairs are longer than the teacher's 24 positions. The first is sentence {first} "
         "of train. Choose another --on-too-long."
     )
     student = (

@@ -1,4 +1,4 @@
-"""Read what ``fairseq-generate`` prints: for each sentence an S- and a T- line, then H-, D- and P- of each hypothesis."""
+"""Read the output of ``fairseq-generate``: S- and T- lines of sentences, and H-, D- and P- lines of hypotheses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Hypothesis:
     ``score``: the sum of the log-probabilities in base 2, divided by a power of the length.
     ``symbols``: the generated symbols, from the H- line.
     ``decoded``: the text of the D- line; None without that line.
-    ``positional``: from the P- line, the log-probabilities of each symbol and of EOS, in base 2; None without that line.
+    ``positional``: from the P- line, the log-probabilities of each symbol and of EOS, in base 2; None without that
+    line.
     ``further``: other lines of this hypothesis, unchanged.
     """
 
@@ -98,7 +99,7 @@ def parse_generated(lines: Iterable[str]) -> dict[int, Generated]:
 
 
 def sentence_problems(path: object, found: dict[int, Generated], count: int) -> list[str]:
-    """Check that the sentences 0 to ``count - 1``, and no others, have hypotheses, all from one run; return problems."""
+    """Return what is wrong unless exactly the sentences 0 to ``count - 1`` have hypotheses, all from one run."""
     have = {number: one for number, one in found.items() if one.hypotheses}
     problems = missing_lines(path, "H", have, count)
     if again := sorted(number for number, one in have.items() if one.again):

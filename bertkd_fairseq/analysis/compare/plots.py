@@ -32,8 +32,8 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
         ("BLEU", f"BLEU of every system. {bars} Hollow markers are single runs.", _draw_scores),
         (
             "BLEU by length of the reference",
-            f"BLEU on sentences whose reference has the given number of {target.lengths}. In parentheses, the number of "
-            f"sentences. {bars}",
+            f"BLEU on sentences whose reference has the given number of {target.lengths}. The number of sentences is "
+            f"in parentheses. {bars}",
             _draw_lengths,
         ),
         (

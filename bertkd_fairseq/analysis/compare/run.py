@@ -50,14 +50,14 @@ class CompareConfig:
         old_option="--split",
     )
     source: str | None = setting(
-        "raw source text to show beside the translations. If neither this nor --reference is given, it is the data-bin's",
+        "raw source text to show beside translations; that of the data-bin if neither this nor --reference is given",
         default=None,
         metavar="FILE",
         group=_REFERENCE,
     )
     target_lang: str | None = setting(
-        "target language, for Moses and BLEU. If not given, it is that of the data-bin or of the reference's name (ref.en, "
-        "ref.en.gz)",
+        "target language, for Moses and BLEU. If not given, it is that of the data-bin or of the reference's name "
+        "(ref.en, ref.en.gz)",
         default=None,
         metavar="LANG",
         group=_REFERENCE,
@@ -74,14 +74,14 @@ class CompareConfig:
         group=_REFERENCE,
     )
     tokenized: bool = setting(
-        "reference and plain translations are already tokenised: Moses neither splits nor joins anything, and words are "
-        "what stands between spaces",
+        "reference and plain translations are already tokenised: Moses neither splits nor joins anything, and words "
+        "are what stands between spaces",
         default=False,
         group=_REFERENCE,
     )
     tokenize: str | None = setting(
-        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, ... If not given, it is the one that "
-        "sacreBLEU chooses for the target language, or char for other languages without spaces",
+        "sacreBLEU's tokeniser: 13a, zh, ja-mecab, ko-mecab, char, intl, flores200, ... If not given, it is the one "
+        "that sacreBLEU chooses for the target language, or char for other languages without spaces",
         default=None,
         metavar="NAME",
         group=_TESTS,
@@ -100,8 +100,8 @@ class CompareConfig:
         "trials of the approximate randomisation", default=10_000, at_least=1, group=_TESTS
     )
     buckets: str = setting(
-        "ends of the length buckets: the length of the longest reference in each, in Moses words, or in characters if the "
-        "target language has no spaces",
+        "ends of the length buckets: the length of the longest reference in each, in Moses words, or in characters if "
+        "the target language has no spaces",
         default="10,20,30,40,50",
         metavar="N,N,...",
         group=_TESTS,

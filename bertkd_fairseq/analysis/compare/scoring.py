@@ -35,8 +35,8 @@ _NOTHING = 1e-9  # in points: rounding may make so much of a difference of 0
 class Difference:
     """One system minus the first one by one metric, as the difference of their means over runs.
 
-    With a single sentence there is nothing to draw: then all but ``difference`` is None. ``randomization_p`` is also None
-    if no trials were asked for, or if the two systems have different numbers of runs.
+    With a single sentence there is nothing to draw: then all but ``difference`` is None. ``randomization_p`` is also
+    None if no trials were asked for, or if the two systems have different numbers of runs.
     """
 
     difference: float

@@ -18,8 +18,9 @@ _PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 class Target:
     """How the target language is split for the scores.
 
-    ``tokenizer``: the name of sacreBLEU's tokeniser. ``lengths``: what lengths are counted in: ``Moses words``, ``words``
-    (of text that was already tokenised) or ``characters``. ``notes``: what readers of the scores have to know.
+    ``tokenizer``: the name of sacreBLEU's tokeniser. ``lengths``: what lengths are counted in: ``Moses words``,
+    ``words`` (of text that was already tokenised) or ``characters``. ``notes``: what readers of the scores have to
+    know.
     """
 
     lang: str

@@ -62,8 +62,8 @@ def read_run(
     The first hypothesis of each n-best list is read. ``tokenize`` turns raw text into Moses words, and ``detokenize``
     turns Moses words into raw text.
 
-    :raises DataError: unless there is exactly one translation for each of ``count`` sentences. If there are T- lines and
-        a ``reference``, also if at least half of them differ from it.
+    :raises DataError: unless there is exactly one translation for each of ``count`` sentences. If there are T- lines
+        and a ``reference``, also if at least half of them differ from it.
     """
     lines = read_lines(path)
     found = parse_generated(lines)

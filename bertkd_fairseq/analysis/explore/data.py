@@ -1,4 +1,4 @@
-"""Collect what the page shows: sentences of a store with the teacher's entries, and students' probabilities of these."""
+"""Collect what the page shows: sentences, the teacher's entries, and the students' probabilities of these."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Write an exploration as one HTML file, with its data, style and script inside.
 
-Text of the data can't run as code, for three reasons. It is in a block of JSON that it can't end, because the characters
-for that are escaped. The script only ever sets it as text. And the page's Content Security Policy admits only the page's
-own script and style, by their hashes.
+Text of the data can't run as code, for three reasons. It is in a block of JSON that it can't end, because the
+characters for that are escaped. The script only ever sets it as text. And the page's Content Security Policy admits
+only the page's own script and style, by their hashes.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
 
 
 def detect_scheme(symbols: Sequence[str]) -> str:
-    """Return the name of the scheme whose mark most symbols of a dictionary bear, or ``words`` if hardly any bears one."""
+    """Return the name of the scheme whose mark most symbols of a dictionary bear; ``words`` if hardly any does."""
     shares = marked_shares(symbols)
     if shares.pop(GPT2) > _NUMBERS_ENOUGH:
         return GPT2
@@ -89,7 +89,7 @@ def detect_scheme(symbols: Sequence[str]) -> str:
 
 
 def scheme_problems(option: str, name: str, symbols: Sequence[str], where: str) -> list[str]:
-    """Return a message if the symbols of the dictionary ``where`` contradict the scheme ``name``, given by ``option``."""
+    """Return a message if the symbols of the dictionary ``where`` contradict the scheme ``name``."""
     found = detect_scheme(symbols)
     if name in (found, WORDS) or marked_shares(symbols)[name] > _MARKED_ENOUGH:
         return []

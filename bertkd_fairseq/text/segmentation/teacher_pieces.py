@@ -28,8 +28,8 @@ _SPECIALS = (
 class TeacherTokenizer:
     """A fast tokenizer of transformers that returns the pieces of single symbols.
 
-    The tokenizer's configuration shows whether it is WordPiece, byte-level BPE, or a BPE or unigram model that marks the
-    start of words with ``▁``.
+    The tokenizer's configuration shows whether it is WordPiece, byte-level BPE, or a BPE or unigram model that marks
+    the start of words with ``▁``.
 
     :raises DataError: if it has no token for one of fairseq's special symbols or for the mask.
     """
@@ -94,7 +94,7 @@ def _types(part: Any) -> set[str]:
 
 
 def _within_words(model: Any) -> Any:
-    """Return the model that cuts the rest of a word. For WordPiece, it has only the continuations, without their mark."""
+    """Return the model for the rest of a word. For WordPiece, it has only the continuations, without their mark."""
     from tokenizers.models import WordPiece
 
     if not isinstance(model, WordPiece):

@@ -1,14 +1,14 @@
 """Reversible WordPiece segmentation of Moses-tokenised text.
 
-Words are cut where a fast WordPiece tokenizer cuts them, but every piece keeps the characters of the text. So undoing the
-segmentation gives exactly the same text with any tokenizer, even one that lowercases, strips accents, drops characters or
-returns ``[UNK]``::
+Words are cut where a fast WordPiece tokenizer cuts them, but every piece keeps the characters of the text. So undoing
+the segmentation gives exactly the same text with any tokenizer, even one that lowercases, strips accents, drops
+characters or returns ``[UNK]``::
 
     Moses tokens   T-Shirts   unglaublich
     symbols        T ￭- ￭Shirt ##s   un ##glaublich
 
-The first piece of a word has no mark. ``##`` marks a continuation in the sense of WordPiece. ``￭`` marks a piece that was
-split off by BERT's pre-tokenizer. So ``##x`` and ``￭x`` stand for different WordPieces.
+The first piece of a word has no mark. ``##`` marks a continuation in the sense of WordPiece. ``￭`` marks a piece that
+was split off by BERT's pre-tokenizer. So ``##x`` and ``￭x`` stand for different WordPieces.
 """
 
 from __future__ import annotations

@@ -170,5 +170,5 @@ def test_logits_that_are_no_numbers_stop_the_dump(sampling: Sampling | None) -> 
         dump.block([0], lambda tokens: None)
     assert str(error.value) == (
         "the teacher's logits must be finite, but some are not. "
-        "Use another precision, bf16 or fp32; if that doesn't help, train the teacher anew."
+        "Use another precision, bf16 or fp32. If that doesn't help, train the teacher again."
     )

@@ -173,7 +173,7 @@ def test_a_full_disk_at_the_end_keeps_the_blocks(
     end = "can't be written: No space left on device. Make room there, or choose another place."
     assert str(at_start.value) == f"`{tmp_path}/other.partial` {end}"
     assert str(error.value) == (
-        f"`{tmp_path}/topk` {end} The blocks in {tmp_path}/topk.partial are kept: the same command goes on."
+        f"`{tmp_path}/topk` {end} The blocks in {tmp_path}/topk.partial are kept: the same command continues."
     )
     assert os.listdir(tmp_path) == ["topk.partial"] and not list(tmp_path.rglob("*.tmp"))
     assert make_writer(tmp_path / "topk").missing_blocks() == []

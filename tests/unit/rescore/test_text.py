@@ -34,7 +34,8 @@ def test_text() -> None:
         "nrefs:1",
         "",
         "valid: another hypothesis first in 30 of 60 sentences",
-        "test: another hypothesis first in 31 of 61 sentences; 2 lists are too long for the teacher and without it; "
+        "test: another hypothesis first in 31 of 61 sentences; 2 lists are too long for the teacher and are ordered "
+        "without it; "
         "the source was cut for 5 of 244 hypotheses",
         "written: new.out",
     ]
