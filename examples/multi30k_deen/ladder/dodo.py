@@ -53,8 +53,14 @@ def _task(kind: str, name: str, needs: list[str], **more: object) -> dict[str, o
     return {"name": name, "actions": [action], "task_dep": needs, **more}
 
 
-def _students(students: object) -> list[str]:
-    return [f"student:{student}" for student in students]
+def _students(students):
+    """Return the tasks that train students which others need, scored at once where that is missing too."""
+    return [f"{'valid' if student in MISSING else 'student'}:{student}" for student in students]
+
+
+def _needs(student):
+    arm = LADDER.arms[student.arm]
+    return [f"corpus:{arm.corpus}", *([f"store:{arm.corpus}/{arm.teacher}"] if arm.teacher else [])]
 
 
 def _stores() -> list[tuple[str, str]]:
@@ -91,26 +97,20 @@ def task_store():
 
 
 def task_student():
-    """Train a student and average its last checkpoints."""
+    """Train a student and average its last checkpoints, for a teacher or a corpus."""
     for student in _all_students():
-        arm = LADDER.arms[student.arm]
-        needs = [f"store:{arm.corpus}/{arm.teacher}"] if arm.teacher else []
-        yield _task("student", str(student), [f"corpus:{arm.corpus}", *needs])
+        yield _task("student", str(student), _needs(student))
 
 
 def task_valid():
-    """Score a student on valid: what is missing of it is the default."""
+    """Train a student and score it on valid: what is missing of it is the default."""
     for student in LADDER.students():
         needed = student in MISSING
-        yield _task(
-            "valid", str(student), _students([student] if needed else []), uptodate=[not needed]
-        )
+        yield _task("valid", str(student), _needs(student) if needed else [], uptodate=[not needed])
 
 
 def task_test():
-    """Score a student on test as well: never by default."""
+    """As valid, and score it on test as well: never by default."""
     for student in LADDER.students():
         needed = student in MISSING or student not in TESTED
-        yield _task(
-            "test", str(student), _students([student] if needed else []), uptodate=[not needed]
-        )
+        yield _task("test", str(student), _needs(student) if needed else [], uptodate=[not needed])

@@ -98,7 +98,7 @@ arms:
     problems = str(error.value).replace(f"{tmp_path}/table.yaml: ", "").splitlines()
     assert problems[0] == "25 problems:"
     told = [problem.split(". ", 1)[1] for problem in problems[1:]]
-    table = "baseline, settings, seeds, options, corpora, teachers, arms"
+    table = "baseline, seeds, settings, options, corpora, teachers, arms"
     whole = "a whole number from"
     assert (
         told
