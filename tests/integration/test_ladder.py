@@ -65,6 +65,10 @@ done
 mkdir -p "$dir" && touch "$dir/generate-$subset.txt"
 """
 VALIDATE = "#!/usr/bin/env bash\necho \"valid on 'valid' subset | loss 4 | nll_loss 2.5 | ppl 6\"\n"
+TWICE = """#!/usr/bin/env bash
+cd "$WORK/data-bin"
+for file in train.src-tgt.*; do cp "$file" "train1${file#train}"; done
+"""
 TABLE = """
 seeds: [1, 2]
 settings: {UPDATES: 50, VALIDATE_EVERY: 10, AVERAGE: 2}
@@ -158,18 +162,19 @@ baseline: plain
 seeds: [1]
 settings: {{UPDATES: 6, VALIDATE_EVERY: 2, AVERAGE: 2, {sizes}}}
 options: --disable-validation
-corpora: {{tiny: {{DATA: $TEXT, SRC: src, TGT: tgt}}}}
+corpora: {{tiny: {{DATA: $TEXT, SRC: src, TGT: tgt, script: twice.sh, parts: [train1]}}}}
 teachers:
   cmlm: {{TEACHER_UPDATES: 2, TEACHER_WARMUP: 1}}
   both: {{of: [cmlm], students: [plain.seed1], DUMP_EXTRA: "--weights .5,.5"}}
 arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
 """)
+    (tmp_path / "twice.sh").write_text(TWICE)
     own = {"ARMS": tmp_path / "arms.yaml", "RESULTS": tmp_path / "rows.json"}
     env = environment(tmp_path, TEXT=miniature_corpus, BERT=tiny_bert, **own)
     with warm_programs(warm_commands()) as folder:
         env["PATH"] = os.pathsep.join((str(folder), env["PATH"]))
-        run_command(DODO, env=env)
         run_command([*DODO, "test:plain.seed1"], env=env)
+        run_command(DODO, env=env)
     work = tmp_path / "work" / "tiny"
     plain, both = json.loads((tmp_path / "rows.json").read_text("utf-8"))["rows"]
     assert (plain["arm"], both["arm"], both["against"]) == ("plain", "both", "plain")
@@ -183,6 +188,8 @@ arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
         averaged = torch.load(save_dir / "average_last.6.pt", weights_only=True)["averaged"]
         assert [name.split("_")[-1] for name in averaged] == ["4.pt", "6.pt"]
         assert not list(save_dir.glob("checkpoint_*_*.pt"))  # the average is made
-    assert len(TopKStore.open(work / "topk.both")) == 600
+    first, second = (TopKStore.open(work / name) for name in ("topk.both", "topk.both.train1"))
+    assert len(first) == len(second) == 600
+    assert first.sizes.tolist() == second.sizes.tolist()
     log = (work / "logs" / "both.seed1.6.log").read_text("utf-8")
     assert "kd_loss=" in log and "| valid | " not in log

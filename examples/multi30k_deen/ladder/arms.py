@@ -34,10 +34,11 @@ _OWN = frozenset(
         "DUMP_PATH",
         "KEEP_BEST",
         "STUDENT_EXTRA",
+        "SHARDS",
     ]
 )
 # What is the same for all arms of a corpus, and what belongs to a teacher.
-_OF_CORPUS = re.compile(r"DATA|BERT|SRC|TGT|SUBWORD|VOCAB_SIZE|PREPARE_\w+|SHARDS")
+_OF_CORPUS = re.compile(r"DATA|BERT|SRC|TGT|SUBWORD|VOCAB_SIZE|PREPARE_\w+")
 _OF_TEACHER = re.compile(r"TEACHER_\w+|DUMP_\w+|TOPK_K")
 _ALSO_OF_TEACHER = frozenset({"VALIDATE_EVERY", "BERT"})
 _TABLE = ["baseline", "seeds", "settings", "options", "corpora", "teachers", "arms"]
@@ -57,12 +58,16 @@ class Student(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A data-bin: what ``01_prepare.sh`` makes with ``settings``, and what ``script`` makes of it then."""
+    """A data-bin: what ``01_prepare.sh`` makes with ``settings``, and what ``script`` makes of it then.
+
+    ``parts``: training splits beside ``train``, that the script has added.
+    """
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
     script: str | None = None  # relative to the table
     students: tuple[Student, ...] = ()  # that the script needs
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,12 @@ class Ladder:
         teacher = self._teacher_facts(arm.teacher) if arm.teacher else None
         # Not by name, so that an arm can be renamed; not with paths, which differ between machines.
         settings = {key: value for key, value in arm.settings.items() if "$" not in value}
-        facts = {"settings": settings, "script": corpus.script, "teacher": teacher}
+        facts = {
+            "settings": settings,
+            "script": corpus.script,
+            "parts": corpus.parts,
+            "teacher": teacher,
+        }
         return {**facts, "students": [self._student_facts(s) for s in corpus.students]}
 
     def _teacher_facts(self, name: str) -> dict[str, Any]:
@@ -194,10 +204,11 @@ class _Reader:
 
     def _corpus(self, name: str, entry: Any) -> Corpus:
         where = f"corpora.{name}"
-        entry = self._table(where, entry, ["script", "students"], settings=True)
+        entry = self._table(where, entry, ["script", "students", "parts"], settings=True)
         settings = self._settings(where, entry)
         students = self._students(where, entry.get("students", []))
-        return Corpus(name, settings, entry.get("script"), students)
+        parts = tuple(self._list(f"{where}.parts", entry.get("parts", []), str))
+        return Corpus(name, settings, entry.get("script"), students, parts)
 
     def _teacher(self, name: str, entry: Any) -> Teacher:
         where = f"teachers.{name}"

@@ -66,9 +66,15 @@ class Steps:
         work = self.root / corpus
         paths = [work / f"teacher.{one}" / "checkpoint_best.pt" for one in trained]
         paths += [self.checkpoint(student) for student in students]
-        own = {"DUMP_PATH": ":".join(map(str, paths)), "TOPK": work / f"topk.{teacher}"}
-        env = self._env(corpus, self.ladder.teachers[teacher].settings, **own)
-        return self._run(RECIPE / "03_dump.sh", env, f"topk.{teacher}")
+        settings = self.ladder.teachers[teacher].settings
+        extra, path = settings.get("DUMP_EXTRA", ""), ":".join(map(str, paths))
+        for part, store in self._stores(corpus, teacher).items():
+            env = self._env(corpus, settings, DUMP_PATH=path, TOPK=store)
+            if part != "train":
+                env["DUMP_EXTRA"] = f"{extra} --gen-subset {part}"
+            if code := self._run(RECIPE / "03_dump.sh", env, store.name):
+                return code
+        return 0
 
     def student(self, name: str, subsets: str = "") -> int:
         """Train a student, average its last checkpoints and translate ``subsets``."""
@@ -108,6 +114,12 @@ class Steps:
         updates = self.ladder.arms[student.arm].settings["UPDATES"]
         return self.work(student) / str(student) / f"average_last.{updates}.pt"
 
+    def _stores(self, corpus: str, teacher: str) -> dict[str, Path]:
+        """Return a teacher's store for each part of the training split, in fairseq's order."""
+        work, parts = self.root / corpus, self.ladder.corpora[corpus].parts
+        more = {part: work / f"topk.{teacher}.{part}" for part in parts}
+        return {"train": work / f"topk.{teacher}", **more}
+
     def _student(self, name: str) -> Student:
         arm, _, seed = name.rpartition(".seed")
         return Student(arm, int(seed))
@@ -121,7 +133,7 @@ class Steps:
             "KEEP_BEST": 0,
         }
         if arm.teacher:
-            own["TOPK"] = self.work(student) / f"topk.{arm.teacher}"
+            own["TOPK"] = ":".join(map(str, self._stores(arm.corpus, arm.teacher).values()))
         return self._env(arm.corpus, arm.settings, **own)
 
     def _env(self, corpus: str, settings: dict[str, str], **own: object) -> dict[str, str]:

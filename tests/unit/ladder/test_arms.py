@@ -106,7 +106,7 @@ arms:
             f"the table must hold {table}, but holds `color`.",
             "`settings.NAME` is no setting that the table can give. It is the ladder's own.",
             "`settings.LAYERS` must be text or a number, but is True instead.",
-            "corpora.text must hold script, students or a setting of the recipe, but holds `color`.",
+            "corpora.text must hold script, students, parts or a setting of the recipe, but holds `color`.",
             "`teachers.cmlm.LAYERS` is no setting of a teacher or of its store.",
             "`teachers.of.students` must be of the form ARM.seedN, but is plain instead.",
             "`arms.plain.KD_ALFA` is no setting that the table can give. Do you mean KD_ALPHA?",
