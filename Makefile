@@ -1,4 +1,4 @@
-# make install | demo | test | lint: each sets itself up in .venv first, and only when something changed.
+# make install | demo | test | lint | ladder: each sets itself up in .venv first, and only when something changed.
 # Needs Python 3.10 to 3.13 (PYTHON=python3.12 picks one), a C++ compiler and pip. `make -j` is safe.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := $(shell find bertkd_fairseq -name '*.py' -o -name '*.css' -o -name '*.html' -o -name '*.js' -o -name py.typed)
 
-.PHONY: install demo test test-without-bfloat16 lint clean
+.PHONY: install demo test test-without-bfloat16 lint ladder clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/package-installed
@@ -35,6 +35,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The experiments that have no result yet, two at a time: docs/experiments.md.
+ladder: install
+	PATH="$(abspath $(BIN)):$$PATH" doit -f examples/multi30k_deen/ladder/dodo.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

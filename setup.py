@@ -38,6 +38,7 @@ OPTIONAL = {
     "ko": ["sacrebleu[ko]"],
     "rouge": ["rouge-score"],
     "sentencepiece": ["sentencepiece"],  # bertkd prepare --subword sentencepiece
+    "experiments": ["doit", "scipy"],  # examples/multi30k_deen/ladder, and its table
 }
 
 setup(
@@ -67,6 +68,7 @@ setup(
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],
+            *OPTIONAL["experiments"],
             "hypothesis",
             "import-linter",
             "mypy",

@@ -4,8 +4,8 @@
     python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
 
 A table stands between `<!-- table: FILE -->` and `<!-- end of table -->`, FILE as in docs/results: scores from the JSON
-of `bertkd compare`, students from that of `bertkd inspect --student`, or a metric on valid from the CSV of
-`bertkd curves` (`<!-- table: FILE METRIC -->`).
+of `bertkd compare`, students from that of `bertkd inspect --student`, the rows of the ladder (experiments.md), or a
+metric on valid from the CSV of `bertkd curves` (`<!-- table: FILE METRIC -->`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, Agreement, TokenMeans, agreement_rows
@@ -37,7 +38,10 @@ def make_table(name: str, metric: str | None) -> str:
         lines = on_valid(csv.DictReader(text.splitlines()), metric)
     else:
         record = json.loads(text)
-        lines = students(record) if "students" in record else scores(record)
+        if "rows" in record:
+            lines = ladder(record["rows"])
+        else:
+            lines = students(record) if "students" in record else scores(record)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -103,6 +107,51 @@ def _cell(value: float | None, best: float) -> str:
     if value is None:
         return ""
     return f"**{value:.2f}**" if value == best else f"{value:.2f}"
+
+
+def ladder(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a row for every arm: means over seeds, and the differences to another arm with the same seeds."""
+    columns = ["arm", "seeds", "updates", "nll on valid", "BLEU on valid", "against"]
+    columns += ["seeds of both", "nll", "p", "BLEU", "p", "minutes", "BLEU on test"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    arms: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        arms.setdefault(row["arm"], {})[row["seed"]] = row
+    for name, runs in arms.items():
+        first = next(iter(runs.values()))
+        other = arms.get(first["against"], {}) if first["against"] != name else {}
+        seeds = [seed for seed in runs if seed in other]
+        cells = [name, str(len(runs)), f"{first['updates']:,}"]
+        cells += [_over_seeds(runs, "valid_nll", 3), _over_seeds(runs, "valid_bleu", 2)]
+        cells += [first["against"], str(len(seeds))] if seeds else ["", ""]
+        for key, digits in (("valid_nll", 3), ("valid_bleu", 2)):
+            gaps = [runs[seed][key] - other[seed][key] for seed in seeds]
+            cells += [f"{fmean(gaps):+.{digits}f}" if gaps else "", _p(over_seeds_p(gaps))]
+        cells += [f"{fmean(run['seconds'] for run in runs.values()) / 60:.0f}"]
+        yield f"| {' | '.join([*cells, _over_seeds(runs, 'test_bleu', 2)])} |"
+    if rows:
+        yield ""
+        machines = {f"{row['cpu']}, {row['threads']} thread(s), {row['precision']}" for row in rows}
+        yield f"`{'`, `'.join(sorted({row['signature'] for row in rows}))}`; {'; '.join(sorted(machines))}."
+
+
+def _over_seeds(runs: dict[int, dict[str, Any]], key: str, digits: int) -> str:
+    values = [run[key] for run in runs.values() if key in run]
+    if not values:
+        return ""
+    return f"{fmean(values):.{digits}f}" + (
+        f" ±{stdev(values):.{digits}f}" if len(values) > 1 else ""
+    )
+
+
+def over_seeds_p(gaps: Sequence[float]) -> float | None:
+    """Return p of the paired t test over seeds, two-sided; None of a single seed, or where all differ alike."""
+    if len(gaps) < 2 or stdev(gaps) == 0:
+        return None
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(gaps, 0).pvalue)
 
 
 def table_names(page: str) -> list[str]:

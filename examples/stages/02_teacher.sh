@@ -4,8 +4,9 @@ set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 # shellcheck disable=SC2086
-stage teacher "${TRAIN[@]}" "$TRAIN_DATA" --user-dir "$USER_DIR" --save-dir "$WORK/teacher" --precision "$PRECISION" \
-    "${TEACHER[@]}" --bert-model "$BERT" --weight-decay 0.01 --lr "$TEACHER_LR" --warmup-updates "$TEACHER_WARMUP" \
+stage "$TEACHER_NAME" "${TRAIN[@]}" "$TRAIN_DATA" --user-dir "$USER_DIR" --save-dir "$WORK/$TEACHER_NAME" \
+    --precision "$PRECISION" "${TEACHER[@]}" --bert-model "$BERT" --weight-decay 0.01 \
+    --lr "$TEACHER_LR" --warmup-updates "$TEACHER_WARMUP" \
     --total-num-update "$TEACHER_UPDATES" --max-update "$TEACHER_UPDATES" \
     --max-tokens "$TEACHER_MAX_TOKENS" --update-freq "$TEACHER_UPDATE_FREQ" --seed "$SEED" \
     --validate-interval-updates "$VALIDATE_EVERY" --save-interval-updates "$VALIDATE_EVERY" \

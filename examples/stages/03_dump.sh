@@ -18,6 +18,6 @@ for i in "${!folders[@]}"; do
         jobs=(--num-shards "$DUMP_JOBS" --shard-id "$DUMP_JOB")
     fi
     # shellcheck disable=SC2086
-    stage "$name" "${dump[@]}" "${folders[i]}" --path "$WORK/teacher/checkpoint_best.pt" --destdir "${stores[i]}" \
+    stage "$name" "${dump[@]}" "${folders[i]}" --path "$DUMP_PATH" --destdir "${stores[i]}" \
         --topk "$TOPK_K" --precision "$PRECISION" --json "$report" "${jobs[@]}" $DUMP_EXTRA
 done

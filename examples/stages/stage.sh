@@ -14,6 +14,9 @@ STAGES=$(dirname -- "${BASH_SOURCE[0]}")
 : "${KD_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${KD_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_FROM=}"                     # checkpoint whose weights the distilled student begins with
 : "${COMPARE_EXTRA=}"
+: "${TEACHER_NAME=teacher}"         # another teacher in the same WORK
+: "${DUMP_PATH=$WORK/$TEACHER_NAME/checkpoint_best.pt}" # several, with colons between, are averaged
+: "${KEEP_BEST=$AVERAGE}"           # best checkpoints that each student keeps
 # The symbols: wordpiece (paper), or bpe or sentencepiece with VOCAB_SIZE merges or pieces, learnt from the text.
 : "${SUBWORD=wordpiece}" "${VOCAB_SIZE=6000}"
 
@@ -151,7 +154,7 @@ student_options() {
         --log-format simple --log-interval "$LOG_EVERY" "${PARALLEL[@]}"
     )
     (($2 == 1)) || STUDENT+=(--update-freq "$2")
-    ((AVERAGE == 0)) || STUDENT+=(--keep-best-checkpoints "$AVERAGE")
+    ((KEEP_BEST == 0)) || STUDENT+=(--keep-best-checkpoints "$KEEP_BEST")
 }
 
 # fairseq takes the weights alone: updates and the learning rate begin anew.

@@ -4,7 +4,8 @@
 #   KD_ALPHA=0.5 KD_TEMPERATURE=1 SEED=2 UPDATES=2000 ./student.sh     # KD_ALPHA=0: a plain one
 #
 # Goes on from a dump in WORK (01 to 03). The same command with more UPDATES continues; checkpoint_best.pt is the best
-# of all so far. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this
+# of all so far and, with AVERAGE=10, the mean of the last 10 is what translates. NAME=mine names the student, SUBSETS the
+# splits to translate. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this
 # package's criterion as well: its loss is then fairseq's, computed in less time.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
@@ -12,17 +13,25 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 if [[ $KD_ALPHA == 0 ]]; then
     student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
-    name=plain.seed$SEED
+    name=${NAME:-plain}.seed$SEED
     options=(--kd-alpha 0 --lr "$PLAIN_LR" --warmup-updates "$PLAIN_WARMUP")
 else
     student_options "$KD_MAX_TOKENS" "$KD_UPDATE_FREQ"
-    name=alpha$KD_ALPHA.T$KD_TEMPERATURE.seed$SEED
-    [[ $TOPK == "$WORK/topk" || $SHARDS -gt 1 ]] || name=${TOPK##*/}.$name
+    name=${NAME:-alpha$KD_ALPHA.T$KD_TEMPERATURE}.seed$SEED
+    [[ -n ${NAME-} || $TOPK == "$WORK/topk" || $SHARDS -gt 1 ]] || name=${TOPK##*/}.$name
     options=(--kd-alpha "$KD_ALPHA" --kd-temperature "$KD_TEMPERATURE" --teacher-topk "$TOPK"
         --lr "$KD_LR" --warmup-updates "$KD_WARMUP" "${KD_START[@]}")
 fi
 # shellcheck disable=SC2086
 stage "$name.$UPDATES" "${TRAIN[@]}" "${STUDENT[@]}" --save-dir "$WORK/$name" \
     --criterion bert_kd_label_smoothed_cross_entropy "${options[@]}" --max-update "$UPDATES" $STUDENT_EXTRA
-stage "generate_$name.$UPDATES" fairseq-generate --beam "$BEAM" "${GENERATE[@]}" \
-    --path "$WORK/$name/checkpoint_best.pt" --results-path "$WORK/$name.$UPDATES"
+checkpoint=checkpoint_best.pt
+if ((AVERAGE > 0)); then
+    checkpoint=average_last.$UPDATES.pt
+    stage "average_$name.$UPDATES" bertkd average --save-dir "$WORK/$name" --last "$AVERAGE" \
+        --output "$WORK/$name/$checkpoint" --force
+fi
+for subset in ${SUBSETS-test}; do
+    stage "generate_${subset}_$name.$UPDATES" fairseq-generate --beam "$BEAM" "${GENERATE[@]}" \
+        --gen-subset "$subset" --path "$WORK/$name/$checkpoint" --results-path "$WORK/$name.$UPDATES"
+done

@@ -46,7 +46,7 @@ def test_recipes_have_the_same_scripts() -> None:
         *("06_compare.sh", "config.sh", "run_all.sh", "student.sh"),
     ] == SCRIPTS
     assert sorted(path.parent.name for path in EXAMPLES.glob("*/config.sh")) == RECIPES
-    for path in (*EXAMPLES.glob("*/*.sh"), *EXAMPLES.glob("*/experiments/*.sh")):
+    for path in (*EXAMPLES.glob("*/*.sh"), *EXAMPLES.glob("*/ladder/*.sh")):
         run_command(["bash", "-n", path])
         if path.name[0].isdigit() or path.name in ("run_all.sh", "student.sh"):
             assert "\nset -euo pipefail\n" in path.read_text("utf-8")

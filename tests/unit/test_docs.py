@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import shlex
 import sys
@@ -89,6 +90,35 @@ def test_a_metric_on_valid(tables: ModuleType) -> None:
         "|---|---|---|",
         "| a | **2.25** | 3.00 |",
     ]
+
+
+def test_ladder(tables: ModuleType) -> None:
+    def row(arm: str, seed: int, nll: float, bleu: float, **more: object) -> dict[str, object]:
+        facts = {"against": "plain", "updates": 1200, "seconds": 90, "cpu": "CPU", "threads": 1}
+        facts |= {"precision": "bf16", "signature": "sig", "valid_nll": nll, "valid_bleu": bleu}
+        return {"arm": arm, "seed": seed, **facts, **more}
+
+    rows = [row("plain", 1, 3, 30), row("plain", 2, 3.1, 31), row("plain", 3, 3.2, 30)]
+    rows += [row("kd", 1, 2.9, 30.5), row("kd", 2, 2.8, 31.5, test_bleu=33)]
+    rows += [row("one", 3, 3.2, 29)]
+    assert list(tables.ladder(rows))[2:] == [
+        "| plain | 3 | 1,200 | 3.100 ±0.100 | 30.33 ±0.58 |  |  |  |  |  |  | 2 |  |",
+        "| kd | 2 | 1,200 | 2.850 ±0.071 | 31.00 ±0.71 | plain | 2 | -0.200 | .295 | +0.50 |  | 2 | 33.00 |",
+        "| one | 1 | 1,200 | 3.200 | 29.00 | plain | 1 | +0.000 |  | -1.00 |  | 2 |  |",
+        "",
+        "`sig`; CPU, 1 thread(s), bf16.",
+    ]
+    assert len(list(tables.ladder([]))) == 2
+
+
+@pytest.mark.parametrize("gaps", [[0.2, 0.5, 0.1], [-1.0, 1.0], [1.03, 0.19, 0.65]])
+def test_paired_t_test_over_seeds(tables: ModuleType, gaps: list[float]) -> None:
+    """Student's t by its closed forms for one and two degrees of freedom."""
+    n, mean = len(gaps), sum(gaps) / len(gaps)
+    variance = sum((gap - mean) ** 2 for gap in gaps) / (n - 1)
+    t = abs(mean) / math.sqrt(variance / n)
+    tail = 1 - 2 / math.pi * math.atan(t) if n == 2 else 1 - t / math.sqrt(2 + t * t)
+    assert tables.over_seeds_p(gaps) == pytest.approx(tail, abs=1e-12)
 
 
 @pytest.mark.parametrize(
