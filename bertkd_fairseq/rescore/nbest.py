@@ -34,17 +34,18 @@ class NBest:
     sentences: list[Generated]
 
     @classmethod
-    def read(cls, path: str | Path, setting: str) -> NBest:
+    def read(cls, path: str | Path, setting: str, *, to_choose: bool = True) -> NBest:
         """Read the output of ``fairseq-generate --nbest N``.
 
+        :param to_choose: lists of one hypothesis each won't do.
         :raises DataError: if lines or scores are missing, or there is nothing to choose from.
         """
         found = parse_generated(read_lines(path))
         nbest = cls(Path(path), setting, [one for one in found.values() if one.hypotheses])
-        raise_all(nbest._problems(), DataError)
+        raise_all(nbest._problems(to_choose), DataError)
         return nbest
 
-    def _problems(self) -> list[str]:
+    def _problems(self, to_choose: bool) -> list[str]:
         if not self.sentences:
             wanted, hint = "output of fairseq-generate", "Keep all that it prints."
             seen = f"{self.path}, which has no H- lines,"
@@ -66,7 +67,7 @@ class NBest:
                 f"{some(sorted(unlike))}. Decode without --post-process (--remove-bpe), which joins symbols; --bpe "
                 f"changes D- alone."
             ]
-        if all(len(one.hypotheses) == 1 for one in self.sentences):
+        if to_choose and all(len(one.hypotheses) == 1 for one in self.sentences):
             wanted, seen = "lists of several hypotheses", "one of a single hypothesis each"
             hint = "There is nothing to choose: decode with --nbest 10 --beam 10."
             return [must_be(str(self.path), wanted, seen, hint)]
