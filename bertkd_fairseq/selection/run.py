@@ -43,6 +43,17 @@ class Counts:
     without: int = 0
     changed: int = 0
 
+    @property
+    def left_out(self) -> str:
+        """How many hypotheses weren't taken, and why; what is no reason for any isn't named."""
+        kinds = {
+            "with special symbols": self.not_text,
+            "too long, too short or too unequal": self.out_of_bounds,
+            "equal to another one": self.repeated,
+            "equal to the reference": self.equal_to_reference,
+        }
+        return ", ".join(f"{count} {why}" for why, count in kinds.items() if count)
+
 
 @dataclass(frozen=True)
 class Mean:
@@ -117,7 +128,7 @@ def select(config: SelectConfig) -> Selected:
     pairs = len(new.sentences[target])
     if not chosen.taken:
         raise DataError(
-            f"No hypothesis of `{', '.join(config.nbest)}` is left to take: {_left_out(chosen.counts)}. "
+            f"No hypothesis of `{', '.join(config.nbest)}` is left to take: {chosen.counts.left_out}. "
             "Allow other lengths, or duplicates."
         )
     signature = likeness.signature if likeness else None
@@ -204,11 +215,6 @@ def _choose_one(
     if best:
         counts.changed += best[0].ids != found[0].ids
         chosen.tops.append((best[0], found[0]))
-
-
-def _left_out(counts: Counts) -> str:
-    kinds = ("not_text", "out_of_bounds", "repeated", "equal_to_reference")
-    return ", ".join(f"{getattr(counts, kind)} {kind}" for kind in kinds)
 
 
 def _new_split(

@@ -9,15 +9,9 @@ from bertkd_fairseq.selection.run import Selected
 def format_selected(selected: Selected) -> str:
     """Return the counts, the mean scores as a table, and where the data-bin is."""
     counts = selected.counts
-    left_out = {
-        "with special symbols": counts.not_text,
-        "too long, too short or too unequal": counts.out_of_bounds,
-        "equal to another one": counts.repeated,
-        "equal to the reference": counts.equal_to_reference,
-    }
     lines = [
         f"{counts.chosen} hypotheses chosen from {counts.hypotheses} for {counts.sentences} sentences",
-        *(f"left out: {count} {why}" for why, count in left_out.items() if count),
+        *([f"left out: {counts.left_out}"] if counts.left_out else []),
         f"another than the student's first is best in {counts.changed} sentences; none is taken in {counts.without}",
     ]
     if selected.scores:

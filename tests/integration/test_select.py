@@ -22,6 +22,8 @@ from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import DISTILL, DUMP, STUDENT, logged, train_command
 
 PLAIN = ("--task", "translation", "--criterion", "label_smoothed_cross_entropy")
+# fairseq-generate reads --num-shards, too, but translates the whole split whatever it says.
+SHARD = ("--distributed-world-size", 2, "--distributed-rank")
 BACK = ("--source-lang", "tgt", "--target-lang", "src")
 
 
@@ -49,9 +51,9 @@ def lists(tmp_path_factory: pytest.TempPathFactory, data_bin: Path, teacher: Pat
     forward, back = folder / "forward", folder / "back"
     more = ("--max-update", 60, "--save-dir")
     run_command(train_command(data_bin, *STUDENT, *PLAIN, *more, forward))
-    run_command(train_command(data_bin, *STUDENT, *PLAIN, *BACK, *more, back))
+    run_command(train_command(data_bin, *STUDENT, *PLAIN, *BACK, *more, back, "--max-update", 20))
     path = ("--path", forward / "checkpoint_last.pt")
-    shards = [generate(f"{i}.out", *path, "--num-shards", 2, "--shard-id", i) for i in range(2)]
+    shards = [generate(f"{i}.out", *path, *SHARD, i) for i in range(2)]
     whole = folder / "whole.out"
     whole.write_bytes(b"".join(shard.read_bytes() for shard in shards))
     return Lists(
@@ -164,22 +166,54 @@ def test_each_rule_takes_what_its_definition_says(
             )
 
 
+def doctored(lists: Lists, data_bin: Path, folder: Path) -> Path:
+    """The lists with more at the end of some: the reference, the first hypothesis again, one with <unk>, none."""
+    names = (data_bin / "dict.tgt.txt").read_text("utf-8").split("\n")
+    text = ["<s>", "<pad>", "</s>", "<unk>", *(line.rsplit(" ", 1)[0] for line in names)]
+    references = sentences(data_bin, "train", "tgt")
+    more = []
+    for number, rows in lines_of(lists.shards[0], "H").items():
+        said = {
+            0: " ".join(text[i] for i in references[number][:-1]),
+            1: rows[0][1],
+            2: "<unk>",
+            3: "",
+        }.get(number % 7)
+        if said is not None:
+            more += [f"H-{number}\t-0.01\t{said}", f"D-{number}\t-0.01\t{said}"]
+            more.append(f"P-{number}\t" + " ".join(["-0.01"] * (len(said.split()) + 1)))
+    file = folder / "doctored.out"
+    file.write_text("".join(line + "\n" for line in more), "utf-8")
+    return file
+
+
 def test_the_reference_comes_first_and_is_not_taken_twice(
     tmp_path: Path, lists: Lists, data_bin: Path
 ) -> None:
-    done = chosen(lists, data_bin, tmp_path / "new", by="reference", keep=2)
+    files = [lists.shards[0], doctored(lists, data_bin, tmp_path)]
+    settings = {"nbest": files, "rescored": (), "by": "student"}
+    done = chosen(lists, data_bin, tmp_path / "new", **settings)
+    of_kind = [len([n for n in range(600) if n % 7 == kind]) for kind in range(4)]
+    counts = done.counts
+    assert [
+        counts.equal_to_reference,
+        counts.repeated,
+        counts.not_text,
+        counts.out_of_bounds,
+    ] == of_kind
+    assert counts.hypotheses == 1800 + sum(of_kind)
+    assert (counts.chosen, counts.without) == (600 - of_kind[0], of_kind[0])
     before, after = (sentences(folder, "train", "tgt") for folder in (data_bin, tmp_path / "new"))
     assert after[:600] == before
-    pairs = list(zip(sentences(tmp_path / "new", "train", "src"), after, strict=True))
-    assert len(pairs) == done.pairs == 600 + done.counts.chosen
-    known = set(zip(sentences(data_bin, "train", "src"), before, strict=True))
-    assert done.counts.equal_to_reference > 0
-    assert not known & {*pairs[600:]}
-    again = chosen(lists, data_bin, tmp_path / "more", by="reference", keep=2, keep_duplicates=True)
-    assert again.counts.chosen == 1200 - 0 * again.counts.without
-    assert known & {
-        *zip(*(sentences(tmp_path / "more", "train", x)[600:] for x in ("src", "tgt")), strict=True)
-    }
+    source = sentences(tmp_path / "new", "train", "src")
+    assert source == [*source[:600], *(source[n] for n in range(600) if n % 7)]
+    assert len(after) == len(source) == done.pairs == 600 + counts.chosen
+    assert not {*zip(source, before, strict=False)} & {*zip(source[600:], after[600:], strict=True)}
+    again = chosen(lists, data_bin, tmp_path / "more", **settings, keep=9, keep_duplicates=True)
+    assert again.counts.chosen == 1800 + of_kind[0] + of_kind[1]
+    alone = chosen(lists, data_bin, tmp_path / "alone", **settings, with_reference="no")
+    assert (alone.counts.chosen, alone.counts.equal_to_reference) == (600, 0)
+    assert sentences(tmp_path / "alone", "train", "tgt")[::7] == before[::7]
 
 
 def test_all_the_rest_is_a_copy(tmp_path: Path, lists: Lists, data_bin: Path) -> None:
@@ -198,9 +232,8 @@ def test_all_the_rest_is_a_copy(tmp_path: Path, lists: Lists, data_bin: Path) ->
 
 
 def test_bounds_and_lists_of_several_students(tmp_path: Path, lists: Lists, data_bin: Path) -> None:
-    lines = lists.shards[0].read_text("utf-8").replace("H-", "H-")
     other = tmp_path / "other.out"
-    other.write_text(lines, "utf-8")
+    other.write_bytes(lists.shards[0].read_bytes())
     files = [lists.shards[0], other]
     done = chosen(
         lists,
@@ -267,15 +300,13 @@ def test_parts_beside_the_reference_keep_its_store_in_both_directions(
     names = (data_bin / "dict.src.txt").read_text("utf-8").split("\n")
     index = {line.rsplit(" ", 1)[0]: 4 + i for i, line in enumerate(names) if line}
     first = {n: rows[0][1].split(" ") for n, rows in lines_of(lists.backward, "H").items()}
-    printed = {tuple(index.get(s, 3) for s in symbols) + (2,) for symbols in first.values()}
+    printed = {(*(index.get(s, 3) for s in symbols), 2) for symbols in first.values()}
     assert {*made} <= printed and len(made) == both.counts.chosen
     stores = [topk]
     for part in ("train1", "train2"):
         stores.append(tmp_path / f"topk.{part}")
-        run_command(
-            [*DUMP, folder, "--path", teacher, "--destdir", stores[-1], "--topk", 4]
-            + ["--gen-subset", part]
-        )
+        dump = [*DUMP, folder, "--path", teacher, "--destdir", stores[-1], "--topk", 4]
+        run_command([*dump, "--gen-subset", part])
     more = ("--teacher-topk", ":".join(map(str, stores)), "--max-update", 2)
     done = run_command(
         train_command(folder, *STUDENT, *DISTILL, *more, "--save-dir", tmp_path / "s")
