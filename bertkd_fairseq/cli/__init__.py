@@ -32,6 +32,7 @@ COMMANDS = {
     "explore": "make one page to look through a teacher store, sentence by sentence, with students",
     "average": "average the parameters of several checkpoints",
     "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
+    "select": "turn chosen hypotheses of n-best lists into training text",
     "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",
     "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",

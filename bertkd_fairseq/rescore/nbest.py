@@ -37,17 +37,18 @@ class NBest:
     sentences: list[Generated]
 
     @classmethod
-    def read(cls, path: str | Path, setting: str) -> NBest:
+    def read(cls, path: str | Path, setting: str, *, to_choose: bool = True) -> NBest:
         """Read the output of ``fairseq-generate --nbest N``.
 
-        :raises DataError: if lines or scores are missing, or if every list has a single hypothesis.
+        :param to_choose: lists of one hypothesis each are refused.
+        :raises DataError: if lines or scores are missing, or there is nothing to choose from.
         """
         found = parse_generated(read_lines(path))
         nbest = cls(Path(path), setting, [one for one in found.values() if one.hypotheses])
-        raise_all(nbest._problems(), DataError)
+        raise_all(nbest._problems(to_choose), DataError)
         return nbest
 
-    def _problems(self) -> list[str]:
+    def _problems(self, to_choose: bool) -> list[str]:
         if not self.sentences:
             wanted, hint = "output of fairseq-generate", "Keep all that it prints."
             seen = f"{self.path}, which has no H- lines,"
@@ -70,7 +71,7 @@ class NBest:
                 f"{some(sorted(unlike))}. Decode without --post-process (--remove-bpe), which joins symbols. --bpe "
                 f"may stay: it changes only D- lines."
             ]
-        if all(len(one.hypotheses) == 1 for one in self.sentences):
+        if to_choose and all(len(one.hypotheses) == 1 for one in self.sentences):
             return [
                 f"`{self.path}` must have several hypotheses for each sentence, but has one. "
                 "There is nothing to choose from: decode with --nbest 10 --beam 10."

@@ -6,10 +6,19 @@
 # Goes on from a dump in WORK (01 to 03). The same command with more UPDATES continues; checkpoint_best.pt is the best
 # of all so far and, with AVERAGE=10, the mean of the last 10 is what translates. NAME=mine names the student, SUBSETS the
 # splits to translate. TOPK=DIR is another store than that of 03, and gives the student its name. A plain one has this
-# package's criterion as well: its loss is then fairseq's, computed in less time.
+# package's criterion as well: its loss is then fairseq's, computed in less time. SELECTED=NAME
+# learns from what select.sh made as well, and has that in its name.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 : "${UPDATES:?must be the number of updates to train to}"
+: "${SELECTED=}"
+
+if [[ -n $SELECTED ]]; then
+    TRAIN_DATA=$WORK/selected/$SELECTED/data-bin
+    [[ $TOPK != "$WORK/topk" ]] || for store in "$WORK/selected/$SELECTED"/topk?; do
+        TOPK+=:$store
+    done
+fi
 
 if [[ $KD_ALPHA == 0 ]]; then
     student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
@@ -18,10 +27,11 @@ if [[ $KD_ALPHA == 0 ]]; then
 else
     student_options "$KD_MAX_TOKENS" "$KD_UPDATE_FREQ"
     name=${NAME:-alpha$KD_ALPHA.T$KD_TEMPERATURE}.seed$SEED
-    [[ -n ${NAME-} || $TOPK == "$WORK/topk" || $SHARDS -gt 1 ]] || name=${TOPK##*/}.$name
+    [[ -n ${NAME-}$SELECTED || $TOPK == "$WORK/topk" || $SHARDS -gt 1 ]] || name=${TOPK##*/}.$name
     options=(--kd-alpha "$KD_ALPHA" --kd-temperature "$KD_TEMPERATURE" --teacher-topk "$TOPK"
         --lr "$KD_LR" --warmup-updates "$KD_WARMUP" "${KD_START[@]}")
 fi
+[[ -n ${NAME-} || -z $SELECTED ]] || name=$SELECTED.$name
 # shellcheck disable=SC2086
 stage "$name.$UPDATES" "${TRAIN[@]}" "${STUDENT[@]}" --save-dir "$WORK/$name" \
     --criterion bert_kd_label_smoothed_cross_entropy "${options[@]}" --max-update "$UPDATES" $STUDENT_EXTRA

@@ -43,12 +43,12 @@ def _run(
 def test_recipes_have_the_same_scripts() -> None:
     assert [
         *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
-        *("06_compare.sh", "config.sh", "run_all.sh", "student.sh"),
+        *("06_compare.sh", "config.sh", "run_all.sh", "select.sh", "student.sh"),
     ] == SCRIPTS
     assert sorted(path.parent.name for path in EXAMPLES.glob("*/config.sh")) == RECIPES
     for path in (*EXAMPLES.glob("*/*.sh"), *EXAMPLES.glob("*/ladder/*.sh")):
         run_command(["bash", "-n", path])
-        if path.name[0].isdigit() or path.name in ("run_all.sh", "student.sh"):
+        if path.name[0].isdigit() or path.name in ("run_all.sh", "select.sh", "student.sh"):
             assert "\nset -euo pipefail\n" in path.read_text("utf-8")
             assert os.access(path, os.X_OK)
 
@@ -111,6 +111,23 @@ def test_another_student_goes_on_from_its_checkpoint(work: tuple) -> None:
     _run("student.sh", cwd=folder, env={**more, "KD_ALPHA": "0", "UPDATES": "2"})
     log = (folder / "logs" / "plain.seed2.2.log").read_text("utf-8")
     assert "num_updates=2, " in log and "kd_loss=" not in log
+
+
+def test_a_student_of_chosen_hypotheses(work: tuple) -> None:
+    """N-best lists in parts, rescored with tuned weights, chosen, dumped; their store joins that of the reference."""
+    folder, env, _ = work
+    more = {**env, "NBEST": "2", "PARTS": "2", "SELECT_EXTRA": "--max-length 900"}
+    done = _run("select.sh", cwd=folder, env=more)
+    stages = [line.split(":")[0] for line in done.stdout.splitlines() if ": running" in line]
+    assert stages == [
+        *("nbest_plain.train.0", "nbest_plain.train.1", "nbest_plain.valid.0"),
+        *("rescore_plain.teacher", "select_teacher.data-bin", "dump_teacher.1"),
+    ]
+    report = json.loads((folder / "selected" / "teacher" / "data-bin.json").read_text("utf-8"))
+    assert (report["split"], report["counts"]["hypotheses"]) == ("train1", 1200)
+    _run("student.sh", cwd=folder, env={**env, "SELECTED": "teacher", "UPDATES": "2"})
+    (log,) = (folder / "logs").glob("teacher.alpha*.2.log")
+    assert "num_updates=2, " in log.read_text("utf-8") and "kd_loss=" in log.read_text("utf-8")
 
 
 def test_complete_stage_with_other_settings_is_refused(work: tuple) -> None:

@@ -1,0 +1,121 @@
+"""N-best lists of several files as one: for each sentence all its hypotheses, with the scores of each."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertkd_fairseq.analysis.compare.generated import Generated, sentence_problems, some
+from bertkd_fairseq.analysis.compare.translations import letters
+from bertkd_fairseq.errors import DataError, must_be, raise_all
+from bertkd_fairseq.rescore.nbest import NBest, symbols_of
+from bertkd_fairseq.selection.choosing import Candidate
+from bertkd_fairseq.selection.sentences import Side
+
+_LN2 = math.log(2)  # scores are printed in base 2
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What was translated, and into what."""
+
+    source: Side
+    target: Side
+
+
+def read_candidates(
+    nbest: Sequence[str], rescored: Sequence[str], sides: Sides, names: tuple[str, str]
+) -> list[list[Candidate]]:
+    """Return the hypotheses of each sentence in the order of files and lines, those of the first file first.
+
+    :param rescored: a file for each of ``nbest``, or none.
+    :param names: what messages call the two settings.
+    :raises DataError: with all that is wrong with the lists: sentences missing or of another split, symbols that the
+        dictionary hasn't, rescored lists of other hypotheses.
+    """
+    problems: list[str] = []
+    lists = _read(nbest, names[0], problems)
+    again = _read(rescored, names[1], problems)
+    raise_all(problems, DataError)
+    count = len(sides.target.sentences)
+    union: dict[int, Generated] = {}
+    for one in (one for each in lists for one in each.sentences):
+        known = union.setdefault(one.number, Generated(one.number))
+        known.hypotheses += one.hypotheses
+        known.again |= one.again
+    problems += sentence_problems(", ".join(nbest), union, count)
+    if not problems:
+        problems += (found for each in lists for found in _other_text(each, sides))
+    candidates: list[list[Candidate]] = [[] for _ in range(count)]
+    for i, each in enumerate(lists):
+        scores = _scores(each, again[i], problems) if again else {}
+        unknown: set[str] = set()
+        for one in each.sentences:
+            for hypothesis in one.hypotheses:
+                symbols = symbols_of(hypothesis)
+                if new := {s for s in symbols if s not in sides.target.dictionary.indices}:
+                    unknown |= new
+                elif one.number < count:
+                    teacher = scores.get((one.number, hypothesis.symbols), math.nan)
+                    candidate = Candidate(
+                        sides.target.ids(symbols), float(hypothesis.score) * _LN2, teacher
+                    )
+                    candidates[one.number].append(candidate)
+        if unknown:
+            problems.append(sides.target.unknown_problem(each.path, [*unknown]))
+    raise_all(problems, DataError)
+    return candidates
+
+
+def _read(paths: Sequence[str], name: str, problems: list[str]) -> list[NBest]:
+    found = []
+    for path in paths:
+        try:
+            found.append(NBest.read(path, name, to_choose=False))
+        except DataError as error:
+            problems.append(str(error))
+    return found
+
+
+def _other_text(nbest: NBest, sides: Sides) -> list[str]:
+    """Return what is wrong unless S- or T- of each sentence, where they are printed, is the data-bin's."""
+    unlike = []
+    for one in nbest.sentences:
+        both = (("S", sides.source), ("T", sides.target))
+        said = [(one.head[kind], side) for kind, side in both if kind in one.head]
+        # Either will do: entities and the like may be written otherwise in one.
+        if said and not any(
+            letters(text) == letters(side.words(side.sentences[one.number])) for text, side in said
+        ):
+            unlike.append(one.number)
+    if not unlike:
+        return []
+    direction = f"from {sides.source.lang} to {sides.target.lang}"
+    wanted = f"translations of the split {direction}"
+    seen = f"one whose S- and T- lines have other text in {some(sorted(unlike))}"
+    hint = (
+        "Name the data-bin and the split that was decoded, and with --backward the other direction."
+    )
+    return [must_be(str(nbest.path), wanted, seen, hint)]
+
+
+def _scores(nbest: NBest, rescored: NBest, problems: list[str]) -> dict[tuple[int, str], float]:
+    """Return the new score of each hypothesis of ``nbest``, in nats, by the number of its sentence and its symbols."""
+    before, after = (_hypotheses(each) for each in (nbest, rescored))
+    if before != after:
+        unlike = sorted({number for number, _ in (before - after) + (after - before)})
+        wanted = f"the hypotheses of {nbest.path} in another order"
+        seen = f"one with other hypotheses for {some(unlike)}"
+        hint = "Give the files of both options in the same order."
+        problems.append(must_be(str(rescored.path), wanted, seen, hint))
+    return {
+        (one.number, each.symbols): float(each.score) * _LN2
+        for one in rescored.sentences
+        for each in one.hypotheses
+    }
+
+
+def _hypotheses(nbest: NBest) -> Counter[tuple[int, str]]:
+    return Counter((one.number, each.symbols) for one in nbest.sentences for each in one.hypotheses)

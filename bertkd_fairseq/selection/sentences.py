@@ -1,0 +1,71 @@
+"""The sentences of a split: ids of both sides as the data-bin has them, and their words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertkd_fairseq.text.data_bin import DataBin, read_binarized
+from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE, WORDPIECE, detect_scheme
+from bertkd_fairseq.text.segmentation.wordpiece import undo_segmentation
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One language of a split: ``sentences`` without EOS, in the order of the data-bin."""
+
+    lang: str
+    file: Path  # of the dictionary
+    dictionary: Any  # fairseq's
+    sentences: list[Ids]
+
+    @classmethod
+    def read(cls, data_bin: DataBin, split: str, lang: str) -> Side:
+        """Read one side.
+
+        :raises DataError: if the split is missing, damaged, or not in fairseq's mmap format.
+        """
+        from fairseq.data import Dictionary
+
+        file = data_bin.dictionary(lang)
+        sizes, tokens = read_binarized(data_bin.prefix(split, lang))
+        ends = np.cumsum(sizes)[:-1]
+        sentences = [tuple(ids[:-1].tolist()) for ids in np.split(tokens, ends)]
+        return cls(lang, file, Dictionary.load(str(file)), sentences)
+
+    @cached_property
+    def _scheme(self) -> str:
+        return detect_scheme(self.dictionary.symbols)
+
+    def words(self, ids: Sequence[int]) -> str:
+        """Return the words that ids write, with spaces between; symbols where the scheme doesn't tell them."""
+        from fairseq.data.data_utils import post_process
+
+        line = " ".join(self.dictionary.symbols[i] for i in ids)
+        if self._scheme == WORDPIECE:
+            return undo_segmentation(line)
+        joined = {BPE: "subword_nmt", SENTENCEPIECE: "sentencepiece"}.get(self._scheme)
+        return str(post_process(line, joined)) if joined else line
+
+    def ids(self, symbols: Sequence[str]) -> Ids:
+        """Return the ids of symbols as fairseq-generate prints them.
+
+        :raises KeyError: for one that the dictionary hasn't; ``<unk>`` it has.
+        """
+        return tuple(self.dictionary.indices[symbol] for symbol in symbols)
+
+    def unknown_problem(self, path: object, unknown: Sequence[str]) -> str:
+        """Return what to say of an n-best list with symbols that the dictionary hasn't."""
+        shown = ", ".join(map(repr, sorted(unknown)[:5])) + (", ..." if len(unknown) > 5 else "")
+        seen = f"has {len(unknown)} other{'s' * (len(unknown) > 1)} ({shown})"
+        return (
+            f"`{path}` must be made of the symbols of {self.file}, but {seen} instead. "
+            "Name the data-bin that it was decoded from."
+        )
