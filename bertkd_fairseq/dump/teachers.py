@@ -18,12 +18,16 @@ SIDES = ("source", "target")
 
 @dataclass(frozen=True)
 class Pair:
-    """A sentence pair: ids (S,) and (L,), EOS included, the block's rows that it fills (L,), and its draws (L, n)."""
+    """A sentence pair: ids (S,) and (L,), EOS included, the block's rows that it fills (L,), and its draws (L, n).
+
+    ``sentence``: its number in the split, which what is hidden by chance depends on.
+    """
 
     source: np.ndarray
     target: np.ndarray
     rows: np.ndarray
     uniforms: np.ndarray
+    sentence: int = 0
 
     def __len__(self) -> int:
         return max(len(self.source), len(self.target))
