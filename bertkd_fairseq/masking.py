@@ -103,7 +103,7 @@ def unit_starts(target: np.ndarray, marks: WordMarks | None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Future:
-    """What a question hides of what follows its token: units by chance at ``rate``, or all after the next ``window``."""
+    """What a question hides of what follows: units by chance at ``rate``, or all but the next ``window``."""
 
     rate: float = 0.0
     window: int | None = None

@@ -188,8 +188,9 @@ class DumpConfig(TeacherConfig):
     )
     hide_future: float = setting(
         "share of the tokens after the one asked for that a C-MLM teacher doesn't see, drawn at random. Above 0, all "
-        "before it is seen, and each token takes a copy of its own in place of --num-masks copies of each pair: 2.3 "
-        "times the work for sentences of 14 tokens, 4 for 25. 1: nothing of the future but its length",
+        "before it is seen, and each token takes a copy of its own in place of --num-masks copies of each pair: 2.2 "
+        "times the positions for sentences of 14 tokens, T / 7 times for T tokens. 1: nothing of the future, but how "
+        "many tokens follow",
         default=0.0,
         metavar="RATE",
     )
