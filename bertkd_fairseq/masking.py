@@ -5,6 +5,10 @@ Positions count the target's tokens, the closing EOS included; the source is nev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 
 NUM_MASKS = 7
@@ -12,6 +16,15 @@ NUM_MASKS = 7
 
 MASK_RATE = 0.15
 """Share of target tokens masked during training, as in BERT."""
+
+HIDING_SEED = 1
+"""Seed of what the dump hides of the future, if none is given."""
+
+PIECE, WORD = UNITS = ("piece", "word")
+"""What is hidden as a whole."""
+
+UNIFORM = "uniform"
+"""In place of a rate: one that is drawn for each sentence."""
 
 _MIN_LENGTH_MESSAGE = "`length` must be at least 1 (EOS counts), but is {} instead."
 
@@ -60,3 +73,139 @@ def rotating_masks(length: int, num_masks: int = NUM_MASKS) -> np.ndarray:
         raise ValueError(f"`num_masks` must be at least 1, but is {num_masks} instead.")
     copies = min(length, num_masks)
     return np.arange(length)[None, :] % num_masks == np.arange(copies)[:, None]  # (copies, length)
+
+
+class Question(NamedTuple):
+    """What one copy of a pair hides and asks for, both (L,) bool: ``asked`` is a part of ``hidden``."""
+
+    hidden: np.ndarray
+    asked: np.ndarray
+
+
+class WordMarks(NamedTuple):
+    """What the symbols of a dictionary say of words, both (V,) bool: ``opens`` one, ``joins`` the next one to it."""
+
+    opens: np.ndarray
+    joins: np.ndarray
+
+    def starts(self, target: np.ndarray) -> np.ndarray:
+        """Return which tokens of a target (L,) open a word: (L,) bool; the first always does."""
+        starts: np.ndarray = self.opens[target]
+        starts[1:] &= ~self.joins[target[:-1]]
+        starts[0] = True
+        return starts
+
+
+def unit_starts(target: np.ndarray, marks: WordMarks | None) -> np.ndarray:
+    """Return where the units of a target (L,) begin, (L,) bool: words, or without ``marks`` every token."""
+    return np.ones(len(target), dtype=bool) if marks is None else marks.starts(target)
+
+
+@dataclass(frozen=True)
+class Future:
+    """What a question hides of what follows: units by chance at ``rate``, or all but the next ``window``."""
+
+    rate: float = 0.0
+    window: int | None = None
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything is hidden by this, so that every token needs a copy of its own."""
+        return self.rate > 0 or self.window is not None
+
+
+def hide_future(
+    starts: np.ndarray, position: int, future: Future, generator: np.random.Generator
+) -> np.ndarray:
+    """Return what the question for token ``position`` hides: (L,) bool, given where units begin (L,).
+
+    That is the token, the later pieces of its own unit, and whole later units as ``future`` says; nothing before it.
+    """
+    unit = np.cumsum(starts) - 1  # (L,)
+    ahead = unit - unit[position]  # (L,) units after that of the token
+    if future.window is None:
+        hidden = (generator.random(unit[-1] + 1) < future.rate)[unit]
+    else:
+        hidden = ahead > future.window
+    hidden |= ahead == 0
+    hidden[:position] = False
+    return hidden
+
+
+def rotating_words(starts: np.ndarray, num_masks: int = NUM_MASKS) -> Iterator[Question]:
+    """Yield questions that ask for every token once, each about every ``num_masks``-th word (:func:`rotating_masks`).
+
+    ``starts`` (L,): where words begin. A word's pieces are asked for one after the other: later ones are hidden
+    together with the one asked for, and earlier ones are seen, as the student sees them.
+    """
+    word = np.cumsum(starts) - 1  # (L,)
+    piece = _place_in_word(starts)
+    for words in rotating_masks(int(word[-1]) + 1, num_masks):
+        chosen = words[word]
+        for place in range(int(piece[chosen].max()) + 1):
+            yield Question(chosen & (piece >= place), chosen & (piece == place))
+
+
+def _place_in_word(starts: np.ndarray) -> np.ndarray:
+    return np.arange(len(starts)) - np.flatnonzero(starts)[np.cumsum(starts) - 1]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What the dump asks about a target, each token once: by rotating masks, or with a part of the future hidden.
+
+    Where the future is hidden, a token needs a copy of its own: a copy that hides two tokens would hide the first from
+    the second's left context, and what BERT makes of a token depends on all that it sees.
+
+    ``marks``: units are words, and without them pieces. ``seed``: of what is hidden by chance.
+    """
+
+    num_masks: int = NUM_MASKS
+    future: Future = Future()
+    seed: int = HIDING_SEED
+    marks: WordMarks | None = None
+
+    def of(self, target: np.ndarray, sentence: int) -> Iterator[Question]:
+        """Yield the questions about ``target`` (L,), which depend on the seed and the number of the sentence alone."""
+        starts = unit_starts(target, self.marks)
+        if self.future.hides:
+            for position in range(len(target)):
+                # Three numbers: those of the draws are two, so that they are others.
+                generator = np.random.default_rng([self.seed, sentence, position + 1])
+                asked = np.arange(len(target)) == position
+                yield Question(hide_future(starts, position, self.future, generator), asked)
+        elif self.marks is not None:
+            yield from rotating_words(starts, self.num_masks)
+        else:
+            for mask in rotating_masks(len(target), self.num_masks):
+                yield Question(mask, mask)
+
+
+@dataclass(frozen=True)
+class TrainingMasks:
+    """What training hides of a target: tokens anywhere at ``rate`` (paper), or the future of one drawn at random.
+
+    ``future``: as the dump hides it; None: at a rate that is drawn for each sentence. ``marks``: units are words.
+    """
+
+    rate: float = MASK_RATE
+    future: Future | None = Future()
+    marks: WordMarks | None = None
+
+    def draw(self, target: np.ndarray, generator: np.random.Generator) -> Question:
+        """Return a question about ``target`` (L,): all that is hidden is asked for, or the token whose future it is.
+
+        A word hidden by ``rate`` is so from one of its pieces on, drawn at random, as the dump asks for each of them.
+        """
+        future = Future(rate=1 - generator.random()) if self.future is None else self.future
+        starts = unit_starts(target, self.marks)
+        if future.hides:
+            position = int(generator.integers(len(target)))
+            hidden = hide_future(starts, position, future, generator)
+            return Question(hidden, np.arange(len(target)) == position)
+        mask = random_masks(int(starts.sum()), generator, self.rate)  # (units,)
+        if self.marks is not None:
+            unit, sizes = np.cumsum(starts) - 1, np.diff([*np.flatnonzero(starts), len(target)])
+            first = generator.integers(sizes)  # (units,)
+            mask = mask[unit] & (_place_in_word(starts) >= first[unit])
+        return Question(mask, mask)

@@ -25,17 +25,18 @@ class TeacherInput:
     """A batch of N pairs, S positions long.
 
     ``tokens`` (N, S) int64 fairseq ids; ``token_types`` (N, S) int64, 1 on the target;
-    ``masked`` (N, S) bool, the positions to predict.
+    ``masked`` (N, S) bool, the positions that read as ``[MASK]``; ``asked`` (N, S) bool, those of them to predict.
     """
 
     tokens: np.ndarray
     token_types: np.ndarray
     masked: np.ndarray
+    asked: np.ndarray
 
     @property
     def gold(self) -> np.ndarray:
-        """The fairseq ids at the masked positions, row by row: (masked,)."""
-        return self.tokens[self.masked]
+        """The fairseq ids at the positions to predict, row by row: (asked,)."""
+        return self.tokens[self.asked]
 
 
 def input_length(source_length: Length, target_length: Length) -> Length:
@@ -99,18 +100,26 @@ def pack_pairs(
     *,
     bos: int,
     pad: int,
+    asks: Sequence[np.ndarray] | None = None,
 ) -> TeacherInput:
-    """Pack pairs, padded on the right. ``masks[i]`` (L_i,) bool says which tokens of ``targets[i]`` to predict."""
+    """Pack pairs, padded on the right.
+
+    ``masks[i]`` (L_i,) bool says which tokens of ``targets[i]`` are hidden, and ``asks[i]`` which of these to predict:
+    all if not given.
+    """
     lengths = [input_length(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
     shape = (len(lengths), max(lengths))
     tokens = np.full(shape, pad, dtype=np.int64)
     token_types = np.zeros(shape, dtype=np.int64)
-    masked = np.zeros(shape, dtype=bool)
+    masked, asked = np.zeros((2, *shape), dtype=bool)
     tokens[:, 0] = bos
-    for row, (source, target, mask) in enumerate(zip(sources, targets, masks, strict=True)):
+    for row, (source, target, mask, ask) in enumerate(
+        zip(sources, targets, masks, masks if asks is None else asks, strict=True)
+    ):
         start, end = input_length(len(source), 0), input_length(len(source), len(target))
         tokens[row, 1:start] = source
         tokens[row, start:end] = target
         token_types[row, start:end] = 1
         masked[row, start:end] = mask
-    return TeacherInput(tokens, token_types, masked)
+        asked[row, start:end] = ask
+    return TeacherInput(tokens, token_types, masked, asked)

@@ -8,24 +8,29 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset, LanguagePairDataset
 
-from bertkd_fairseq.masking import random_masks, sentence_generator
+from bertkd_fairseq.masking import TrainingMasks, sentence_generator
 from bertkd_fairseq.teacher_input import fit_source, fitted_lengths, pack_pairs
 
 
 class MaskedPair(NamedTuple):
     """Pair number ``sentence`` of the data-bin, with S source and L target tokens, EOS counted in both.
 
-    ``source`` (S,) and ``target`` (L,) ids; ``mask`` (L,) bool: which target tokens to predict.
+    ``source`` (S,) and ``target`` (L,) ids; ``mask`` (L,) bool: which target tokens are hidden; ``asked`` (L,) bool:
+    which of these to predict.
     """
 
     sentence: int
     source: np.ndarray
     target: np.ndarray
     mask: np.ndarray
+    asked: np.ndarray
 
 
 class CMLMDataset(FairseqDataset):
-    """Mask random target tokens of the pairs of a :class:`LanguagePairDataset`.
+    """Mask target tokens of the pairs of a :class:`LanguagePairDataset`, as ``masks`` says.
+
+    Where these hide the future of a token, ``fixed_masks`` ask for that token alone, as the dump does; in training all
+    that is hidden is asked for, for one token a sentence would teach little.
 
     Masks depend on ``seed``, the epoch and the row of the data-bin only; with ``fixed_masks`` not even on
     the epoch. A pair longer than ``max_positions`` loses the end of its source, whose ids begin at ``source_offset``.
@@ -36,7 +41,7 @@ class CMLMDataset(FairseqDataset):
         pairs: LanguagePairDataset,
         *,
         seed: int,
-        mask_rate: float,
+        masks: TrainingMasks,
         max_positions: int,
         fixed_masks: bool,
         source_offset: int = 0,
@@ -44,7 +49,7 @@ class CMLMDataset(FairseqDataset):
         super().__init__()
         self.pairs = pairs
         self.seed = seed
-        self.mask_rate = mask_rate
+        self.masks = masks
         self.max_positions = max_positions
         self.fixed_masks = fixed_masks
         self.source_offset = source_offset
@@ -61,18 +66,20 @@ class CMLMDataset(FairseqDataset):
         fitted = fit_source(source, len(target), self.max_positions)
         epoch = 0 if self.fixed_masks else int(self._epoch)
         generator = sentence_generator(self.seed, epoch, int(index))
+        hidden, asked = self.masks.draw(target, generator)
         return MaskedPair(
             sentence=int(index),
             source=source if fitted is None else fitted,
             target=target,
-            mask=random_masks(len(target), generator, self.mask_rate),
+            mask=hidden,
+            asked=asked if self.fixed_masks else hidden,
         )
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def collater(self, samples: list[MaskedPair]) -> dict[str, Any]:
-        """Return a batch; ``target`` (M,) holds the gold tokens at the M masked positions, row by row."""
+        """Return a batch; ``target`` (M,) holds the gold tokens at the M positions asked for, row by row."""
         if not samples:
             return {}
         dictionary = self.pairs.tgt_dict
@@ -82,6 +89,7 @@ class CMLMDataset(FairseqDataset):
             [sample.mask for sample in samples],
             bos=dictionary.bos(),
             pad=dictionary.pad(),
+            asks=[sample.asked for sample in samples],
         )
         return {
             "id": torch.tensor([sample.sentence for sample in samples]),
@@ -91,6 +99,7 @@ class CMLMDataset(FairseqDataset):
                 "tokens": torch.from_numpy(packed.tokens),
                 "token_types": torch.from_numpy(packed.token_types),
                 "masked": torch.from_numpy(packed.masked),
+                "asked": torch.from_numpy(packed.asked),
             },
             "target": torch.from_numpy(packed.gold),
         }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bertkd_fairseq.dump.config import RowSettings
 from bertkd_fairseq.dump.rows import (
     MaskedCopy,
     masked_copies,
@@ -18,20 +20,23 @@ from bertkd_fairseq.dump.rows import (
 )
 from bertkd_fairseq.dump.teachers import SIDES, Pair, TooLongFor
 from bertkd_fairseq.files import hash_file
+from bertkd_fairseq.masking import PIECE, UNIFORM, WORD, Questions
 from bertkd_fairseq.teacher_input import fit_source, fitted_lengths
 
 if TYPE_CHECKING:
     from bertkd_fairseq.tasks.checkpoint import Checkpoint
 
+log = logging.getLogger(__name__)
+
 
 class CMLMTeacher:
-    """A BERT that was fine-tuned with ``--task bert_cmlm``. It reads ``num_masks`` masked copies of each pair."""
+    """A BERT that was fine-tuned with ``--task bert_cmlm``. It reads masked copies of each pair, as ``settings`` say."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         data_bin: str,
-        num_masks: int,
+        settings: RowSettings,
         langs: tuple[str | None, str | None],
     ) -> None:
         """Build the teacher for the dictionary of ``data_bin``.
@@ -40,9 +45,14 @@ class CMLMTeacher:
         :raises BertKDError: if the teacher doesn't fit the data-bin.
         """
         known = {f"{side}_lang": lang for side, lang in zip(SIDES, langs, strict=True) if lang}
-        self.path, self.num_masks = checkpoint.path, num_masks
+        self.path = checkpoint.path
         self.model, self.task = checkpoint.build(data_bin, **known)
         self.max_positions = min(self.model.max_positions(), self.task.cfg.max_positions)
+        marks = self.task.word_marks() if settings.mask_unit == WORD else None
+        future, seed = settings.future, settings.hide_seed
+        self.questions = Questions(settings.num_masks, future, seed, marks)
+        if differ := _hiding_differs(self.task.cfg, settings.hiding):
+            log.warning("%s was trained with %s and is asked with %s", self.path, *differ)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -92,7 +102,8 @@ class CMLMTeacher:
             )
             assert source is not None  # the mixture leaves out pairs that are too long
             rows = np.arange(first_row, first_row + len(pair.target))
-            copies += masked_copies(source, pair.target, rows, pair.uniforms[:0], self.num_masks)
+            questions = self.questions.of(pair.target, pair.sentence)
+            copies += masked_copies(source, pair.target, rows, pair.uniforms[:0], questions)
             first_row += len(pair.target)
         dictionary = self.task.target_dictionary
         filled = torch.empty((first_row, len(dictionary)), device=self._device)
@@ -102,3 +113,28 @@ class CMLMTeacher:
             where = torch.from_numpy(np.concatenate([copy.rows for copy in batch]))
             filled[where.to(self._device)] = logits.float().log_softmax(1)
         return filled
+
+
+def _hiding_differs(trained: Any, asked: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return what was hidden in training and what a dump hides, as options; None where that is the same."""
+    rate = str(getattr(trained, "hide_future", 0))  # checkpoints of before have no such setting
+    before = {
+        "hide_future": rate if rate == UNIFORM else f"{float(rate):g}",
+        "future_window": getattr(trained, "future_window", None),
+        "mask_unit": getattr(trained, "mask_unit", PIECE),
+    }
+    now = {
+        "hide_future": f"{asked.get('hide_future', 0):g}",
+        "future_window": asked.get("future_window"),
+        "mask_unit": asked.get("mask_unit", PIECE),
+    }
+    if rate == UNIFORM and asked.get("hide_future"):
+        before["hide_future"] = now["hide_future"]
+    if before == now:
+        return None
+    both = (
+        (f"--{name.replace('_', '-')} {value}" for name, value in each.items() if value is not None)
+        for each in (before, now)
+    )
+    trained_with, asked_with = map(" ".join, both)
+    return trained_with, asked_with

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from bertkd_fairseq.errors import must_be
-from bertkd_fairseq.masking import NUM_MASKS
+from bertkd_fairseq.errors import must_be, outside
+from bertkd_fairseq.masking import HIDING_SEED, NUM_MASKS, PIECE, UNITS, Future
 from bertkd_fairseq.precision import AUTO, CHOICES
 from bertkd_fairseq.settings import named, range_problems, setting
 from bertkd_fairseq.text.outputs import inside_problems
@@ -45,6 +45,25 @@ class RowSettings:
     target_lang: str | None = None
     hf_source_lang: str | None = None
     hf_target_lang: str | None = None
+    hide_future: float = 0.0
+    future_window: int | None = None
+    hide_seed: int = HIDING_SEED
+    mask_unit: str = PIECE
+
+    @property
+    def future(self) -> Future:
+        """What a C-MLM teacher doesn't see of what follows a token."""
+        return Future(self.hide_future, self.future_window)
+
+    @property
+    def hiding(self) -> dict[str, Any]:
+        """What a store says of what a C-MLM teacher doesn't see; nothing for the masks of the paper."""
+        rate, window = self.hide_future, self.future_window
+        return {
+            **({"hide_future": rate, "hide_seed": self.hide_seed} if rate > 0 else {}),
+            **({} if window is None else {"future_window": window}),
+            **({} if self.mask_unit == PIECE else {"mask_unit": self.mask_unit}),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +193,28 @@ class DumpConfig(TeacherConfig):
         at_least=1,
         metavar="N",
     )
+    hide_future: float = setting(
+        "share of the tokens after the one asked for that a C-MLM teacher doesn't see, drawn at random. Above 0, all "
+        "before it is seen, and each token takes a copy of its own in place of --num-masks copies of each pair: 2.2 "
+        "times the positions for sentences of 14 tokens, T / 7 times for T tokens. 1: nothing of the future, but how "
+        "many tokens follow",
+        default=0.0,
+        metavar="RATE",
+    )
+    future_window: int | None = setting(
+        "a C-MLM teacher sees the next N tokens and none after them, at the same cost; words with --mask-unit word",
+        default=None,
+        at_least=0,
+        metavar="N",
+    )
+    mask_unit: str = setting(
+        "what is masked or hidden together. word: with the token asked for also the later pieces of its word, "
+        "which would give it away, and of other words all pieces or none",
+        default=PIECE,
+        choices=UNITS,
+    )
     seed: int | None = setting(
-        f"seed of the draws with --entries sampled; {SAMPLING_SEED} if not given",
+        f"seed of the draws with --entries sampled, and of what --hide-future hides; {SAMPLING_SEED} if not given",
         default=None,
         at_least=0,
     )
@@ -219,8 +258,9 @@ class DumpConfig(TeacherConfig):
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without loading anything."""
         problems = range_problems(self)
+        hides_by_chance = self.hide_future != DumpConfig.hide_future
         for name in ("num_samples", "seed") if self.entries == TOPK else ("topk",):
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None and not (name == "seed" and hides_by_chance):
                 kind = f"{named(self, 'entries')} {self.entries}"
                 problems.append(f"{named(self, name)} has no meaning with {kind}. Leave it out.")
         if not 0 <= self.shard_id < max(self.num_shards, 1):
@@ -230,8 +270,18 @@ class DumpConfig(TeacherConfig):
             problems.append(
                 f"{named(self, 'force')} can't be used by several processes. Remove the folder first."
             )
-        problems += self.weight_problems()
+        problems += self.weight_problems() + self._hiding_problems()
         return problems + inside_problems(named(self, "destdir"), self.destdir)
+
+    def _hiding_problems(self) -> list[str]:
+        rate, window = named(self, "hide_future"), named(self, "future_window")
+        problems = outside(rate, self.hide_future, at_least=0, at_most=1)
+        if self.hide_future and self.future_window is not None:
+            problems.append(f"{rate} has no meaning with {window}. Leave one of them out.")
+        if (self.hide_future or self.future_window is not None) and self.num_masks != NUM_MASKS:
+            name = window if self.future_window is not None else rate
+            problems.append(f"{named(self, 'num_masks')} has no meaning with {name}. Leave it out.")
+        return problems
 
     def dest_problems(self) -> list[str]:
         """Return why no store can be made at ``destdir``."""
@@ -254,4 +304,8 @@ class DumpConfig(TeacherConfig):
             topk=self.num_entries,
             cut_sources=self.on_too_long != NO_TEACHER,
             seed=seed if self.entries == SAMPLED else None,
+            hide_future=self.hide_future,
+            future_window=self.future_window,
+            hide_seed=HIDING_SEED if self.seed is None else self.seed,
+            mask_unit=self.mask_unit,
         )

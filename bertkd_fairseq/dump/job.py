@@ -96,6 +96,7 @@ class DumpJob:
             "source_lang": source,
             "target_lang": target,
             "num_masks": loaded.num_masks,
+            **settings.hiding,
             "precision": settings.precision,
             "max_tokens": settings.max_tokens,
             **({"max_positions": alone.max_positions} if alone else {}),
@@ -130,7 +131,7 @@ class DumpJob:
                 teacher=alone.model,
                 bos=dictionary.bos(),
                 pad=dictionary.pad(),
-                num_masks=settings.num_masks,
+                questions=alone.questions,
                 max_positions=alone.max_positions,
             )
         teachers, weights = self.teachers, self.loaded.weights

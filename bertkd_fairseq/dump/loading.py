@@ -15,7 +15,7 @@ import numpy as np
 
 from bertkd_fairseq.data.pairs import load_pairs
 from bertkd_fairseq.dump.cmlm import CMLMTeacher
-from bertkd_fairseq.dump.config import RowSettings, TeacherConfig
+from bertkd_fairseq.dump.config import DumpConfig, RowSettings, TeacherConfig
 from bertkd_fairseq.dump.direction import Langs, direction_problems, find_direction
 from bertkd_fairseq.dump.encoder_decoder import MULTILINGUAL, EncoderDecoderTeacher, read_config
 from bertkd_fairseq.dump.teachers import SIDES, Teacher, TooLongFor
@@ -71,7 +71,7 @@ class LoadedTeachers:
         asked = (settings.source_lang, settings.target_lang)
         if len(self.paths) == 1 and [kind_of(each) for each in checkpoints] == ["cmlm"]:
             raise_all(direction_problems(asked, trained))
-            teacher = CMLMTeacher(checkpoints[0], self.data_bin, settings.num_masks, asked)
+            teacher = CMLMTeacher(checkpoints[0], self.data_bin, settings, asked)
             self.langs = (teacher.task.cfg.source_lang, teacher.task.cfg.target_lang)
             self.teachers = [teacher]
             raise_all(self._needless_languages())
@@ -81,7 +81,7 @@ class LoadedTeachers:
         raise_all(p for checkpoint in checkpoints for p in self._dictionary_problems(checkpoint))
         built = _each(self.paths, lambda path: self._build(path, opened[path]))
         self.teachers = [built[path] for path in self.paths]
-        raise_all(self._needless_languages())
+        raise_all([*self._needless_languages(), *self._needless_hiding()])
 
     @property
     def only_cmlm(self) -> Any:
@@ -96,9 +96,13 @@ class LoadedTeachers:
 
     @property
     def num_masks(self) -> int:
-        """The number of masked copies of each pair; 0 if no teacher reads masked copies."""
-        masked = any(isinstance(teacher, CMLMTeacher) for teacher in self.teachers)
-        return self.settings.num_masks if masked else 0
+        """The number of masked copies of each pair; 0 if no teacher reads them, or if each token has a copy of its own."""
+        rotate = self._has_cmlm and not self.settings.future.hides
+        return self.settings.num_masks if rotate else 0
+
+    @property
+    def _has_cmlm(self) -> bool:
+        return any(isinstance(teacher, CMLMTeacher) for teacher in self.teachers)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -147,6 +151,15 @@ class LoadedTeachers:
             if language
         ]
 
+    def _needless_hiding(self) -> list[str]:
+        """Return what is said of hiding tokens where no teacher fills masks."""
+        names = [name for name in self.settings.hiding if name != "hide_seed"]
+        return [
+            f"{named(DumpConfig, name)} has no meaning without a teacher of --task bert_cmlm. Leave it out."
+            for name in names
+            if not self._has_cmlm
+        ]
+
     def _build(self, path: str, opened: Checkpoint | None) -> Teacher:
         if opened is None:
             assert self.dictionaries is not None
@@ -154,7 +167,7 @@ class LoadedTeachers:
             names = (_PATH, *_HF_LANGUAGES)
             return EncoderDecoderTeacher(path, self.dictionaries, languages, names)
         if kind_of(opened) == "cmlm":
-            return CMLMTeacher(opened, self.data_bin, self.settings.num_masks, self.langs)
+            return CMLMTeacher(opened, self.data_bin, self.settings, self.langs)
         return TranslationTeacher(opened, self.data_bin, self.langs, _PATH)
 
     def _load_dictionaries(self) -> tuple[Any, Any]:

@@ -39,7 +39,7 @@ class MixtureDump(BlockDump[Pair]):
         limits = (t.too_long(*sizes, cut_sources=self.cut_sources) for t in self.teachers)
         if not any(limit.no_room[0] for limit in limits):
             rows = np.arange(first_row, first_row + len(target))
-            yield Pair(source, target, rows, self.draws(sentence, len(target)))
+            yield Pair(source, target, rows, self.draws(sentence, len(target)), sentence)
 
     def ask_and_score(self, batch: Sequence[Pair]) -> tuple[TopKRows, list[TeacherScore]]:
         """Return the mixture's predictions, pair after pair, and the scores of each teacher and of the mixture."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bertkd_fairseq.dump.scores import TeacherScore, add_scores
 from bertkd_fairseq.errors import DataError
-from bertkd_fairseq.masking import rotating_masks
+from bertkd_fairseq.masking import Question, Questions
 from bertkd_fairseq.precision import dtype_of
 from bertkd_fairseq.teacher_input import fit_source, input_length, pack_pairs
 from bertkd_fairseq.topk_store.rows import TopKRows
@@ -40,13 +40,13 @@ class Sampling:
 class MaskedCopy:
     """One masked copy of a pair, which the teacher reads.
 
-    ``source`` (S,) and ``target`` (L,): ids. ``mask`` (L,) bool: which target tokens are masked. ``rows``: the rows of
-    the block that these tokens fill. ``uniforms``: their random numbers.
+    ``source`` (S,) and ``target`` (L,): ids. ``question``: which target tokens are hidden, and which are asked for.
+    ``rows``: the rows of the block that the latter fill. ``uniforms``: their random numbers.
     """
 
     source: np.ndarray
     target: np.ndarray
-    mask: np.ndarray
+    question: Question
     rows: np.ndarray
     uniforms: np.ndarray
 
@@ -155,12 +155,12 @@ class BlockDump(ABC, Generic[A]):
 
 @dataclass(kw_only=True)
 class TeacherDump(BlockDump[MaskedCopy]):
-    """Asks one C-MLM teacher, a module that maps tokens, token types and masks to logits at the masked positions."""
+    """Asks one C-MLM teacher, a module that maps tokens, token types, masks and positions asked for to logits there."""
 
     teacher: nn.Module
     bos: int
     pad: int
-    num_masks: int
+    questions: Questions
     max_positions: int
 
     def _copies_of(self, sentence: int, target: np.ndarray, first_row: int) -> Iterator[MaskedCopy]:
@@ -169,38 +169,44 @@ class TeacherDump(BlockDump[MaskedCopy]):
         if fitted is None:
             return
         rows = np.arange(first_row, first_row + len(target))
-        yield from masked_copies(
-            fitted, target, rows, self.draws(sentence, len(target)), self.num_masks
-        )
+        questions = self.questions.of(target, sentence)
+        draws = self.draws(sentence, len(target))
+        yield from masked_copies(fitted, target, rows, draws, questions)
 
     @torch.inference_mode()
     def ask_and_score(self, batch: Sequence[MaskedCopy]) -> tuple[TopKRows, list[TeacherScore]]:
-        """Return the rows for the masked positions of a batch, copy by copy. There are no scores."""
+        """Return the rows for the positions asked for in a batch, copy by copy. There are no scores."""
         logits = masked_logits(self.teacher, batch, self.bos, self.pad, self.device)
         return self.rows_of(logits, batch), []
 
 
 def masked_copies(
-    source: np.ndarray, target: np.ndarray, rows: np.ndarray, draws: np.ndarray, num_masks: int
+    source: np.ndarray,
+    target: np.ndarray,
+    rows: np.ndarray,
+    draws: np.ndarray,
+    questions: Iterable[Question],
 ) -> Iterator[MaskedCopy]:
     """Yield the masked copies of a pair. Its tokens fill ``rows`` (L,); ``draws`` are their random numbers (L, n)."""
-    for mask in rotating_masks(len(target), num_masks):
-        where = np.flatnonzero(mask)
-        yield MaskedCopy(source, target, mask, rows[where], draws[where] if len(draws) else draws)
+    for question in questions:
+        where = np.flatnonzero(question.asked)
+        own = draws[where] if len(draws) else draws
+        yield MaskedCopy(source, target, question, rows[where], own)
 
 
 def masked_logits(
     teacher: nn.Module, batch: Sequence[MaskedCopy], bos: int, pad: int, device: torch.device
 ) -> Tensor:
-    """Return a C-MLM teacher's logits at the masked positions of a batch, copy by copy: (M, V)."""
+    """Return a C-MLM teacher's logits at the positions that a batch asks for, copy by copy: (M, V)."""
     packed = pack_pairs(
         [copy.source for copy in batch],
         [copy.target for copy in batch],
-        [copy.mask for copy in batch],
+        [copy.question.hidden for copy in batch],
         bos=bos,
         pad=pad,
+        asks=[copy.question.asked for copy in batch],
     )
-    arrays = (packed.tokens, packed.token_types, packed.masked)
+    arrays = (packed.tokens, packed.token_types, packed.masked, packed.asked)
     logits: Tensor = teacher(*(torch.from_numpy(array).to(device) for array in arrays))
     return logits
 

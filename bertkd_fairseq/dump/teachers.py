@@ -22,12 +22,14 @@ class Pair:
 
     ``source`` (S,) and ``target`` (L,): ids, EOS included. ``rows`` (L,): the rows of the block that the target fills.
     ``uniforms`` (L, n): their random numbers.
+    ``sentence``: its number in the split. What is hidden at random depends on it.
     """
 
     source: np.ndarray
     target: np.ndarray
     rows: np.ndarray
     uniforms: np.ndarray
+    sentence: int = 0
 
     def __len__(self) -> int:
         return max(len(self.source), len(self.target))

@@ -36,8 +36,10 @@ class BertCMLMTeacher(CMLMTeacher):
         """Return BERT and its last layer."""
         return [self.bert, self.last_layer]
 
-    def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return the output of BERT's last layer at the masked positions: (M, H)."""
+    def hidden_states(
+        self, tokens: Tensor, token_types: Tensor, masked: Tensor, asked: Tensor
+    ) -> Tensor:
+        """Return the output of BERT's last layer at the positions asked for: (M, H)."""
         # Padding has fairseq's id, 1. A batch without padding needs no attention mask.
         attended = tokens.ne(self.padding_idx)
         output = self.bert(
@@ -45,7 +47,7 @@ class BertCMLMTeacher(CMLMTeacher):
             token_type_ids=token_types,
             attention_mask=None if bool(attended.all()) else attended.long(),
         )
-        return last_layer_at(self.last_layer, output.last_hidden_state, attended, masked)
+        return last_layer_at(self.last_layer, output.last_hidden_state, attended, asked)
 
     def output_features(self, hidden: Tensor) -> Tensor:
         """Return the head's transform of ``hidden``: (M, H)."""

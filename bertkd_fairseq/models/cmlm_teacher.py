@@ -41,8 +41,10 @@ class CMLMTeacher(BaseFairseqModel):
         """Return the modules that a dump may turn to half precision: all but the head and the output layer."""
         raise NotImplementedError
 
-    def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return the output of the encoder's last layer at the masked positions: (M, H)."""
+    def hidden_states(
+        self, tokens: Tensor, token_types: Tensor, masked: Tensor, asked: Tensor
+    ) -> Tensor:
+        """Return the output of the encoder's last layer at the positions asked for: (M, H)."""
         raise NotImplementedError
 
     def output_features(self, hidden: Tensor) -> Tensor:
@@ -79,12 +81,16 @@ class CMLMTeacher(BaseFairseqModel):
         self.never_predicted.copy_(torch.from_numpy(vocabulary.never_predicted))
         self.mask_row.fill_(vocabulary.mask_index)
 
-    def forward(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return logits at the masked positions only, sentence by sentence: (M, V).
+    def forward(
+        self, tokens: Tensor, token_types: Tensor, masked: Tensor, asked: Tensor | None = None
+    ) -> Tensor:
+        """Return logits at the positions asked for only, sentence by sentence: (M, V).
 
-        Shapes: ``tokens`` (N, S) fairseq ids; ``token_types`` (N, S); ``masked`` (N, S) bool, of which M are true.
+        Shapes: ``tokens`` (N, S) fairseq ids; ``token_types`` (N, S); ``masked`` (N, S) bool; ``asked`` (N, S) bool,
+        of which M are true. If it isn't given, all masked positions are asked for.
         """
-        hidden = self.hidden_states(tokens, token_types, masked)  # (M, H)
+        wanted = masked if asked is None else asked
+        hidden = self.hidden_states(tokens, token_types, masked, wanted)  # (M, H)
         # A dump in half precision keeps its output layer in float32, where logits need it.
         hidden = hidden.to(self.output_projection.weight.dtype)
         logits = self.output_projection(self.output_features(hidden))  # (M, V)

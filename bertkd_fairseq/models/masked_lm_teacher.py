@@ -48,8 +48,10 @@ class MaskedLMTeacher(CMLMTeacher):
         """Return the encoder."""
         return [self.body]
 
-    def hidden_states(self, tokens: Tensor, token_types: Tensor, masked: Tensor) -> Tensor:
-        """Return the output of the encoder's last layer at the masked positions: (M, H)."""
+    def hidden_states(
+        self, tokens: Tensor, token_types: Tensor, masked: Tensor, asked: Tensor
+    ) -> Tensor:
+        """Return the output of the encoder's last layer at the positions asked for: (M, H)."""
         attended = tokens.ne(self.padding_idx)
         options: dict[str, Tensor] = {}
         if self._token_types:
@@ -59,7 +61,7 @@ class MaskedLMTeacher(CMLMTeacher):
         # The encoder gets embeddings, because RoBERTa would take one of the ids for padding and shift the positions.
         embeddings = self.body.get_input_embeddings()(self.rows_of(tokens, masked))
         with _without_autocast(embeddings) if self._in_one_precision else nullcontext():
-            return self.body(inputs_embeds=embeddings, **options)[0][masked]
+            return self.body(inputs_embeds=embeddings, **options)[0][asked]
 
     def output_features(self, hidden: Tensor) -> Tensor:
         """Return the features that the model's head computes from ``hidden``, without its last step: (M, F)."""
@@ -158,7 +160,7 @@ def reads_padding(teacher: MaskedLMTeacher) -> bool:
     with torch.no_grad():
         alone, padded = (
             teacher.output_features(
-                teacher.hidden_states(tokens[:, :end], types[:, :end], masked[:, :end])
+                teacher.hidden_states(tokens[:, :end], types[:, :end], *2 * [masked[:, :end]])
             )
             for end in (2, 3)
         )

@@ -15,13 +15,28 @@ from omegaconf import II, open_dict
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.pairs import load_pairs
 from bertkd_fairseq.errors import ConfigurationError, must_be, outside, raise_all
-from bertkd_fairseq.masking import MASK_RATE
+from bertkd_fairseq.masking import (
+    MASK_RATE,
+    PIECE,
+    UNIFORM,
+    UNITS,
+    WORD,
+    Future,
+    TrainingMasks,
+    WordMarks,
+)
 from bertkd_fairseq.models.cmlm_teacher import CMLMTeacher
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_input import MAX_POSITIONS, SHORTEST_INPUT
 from bertkd_fairseq.text.data_bin import DataBin
-from bertkd_fairseq.text.segmentation.schemes import SCHEMES
+from bertkd_fairseq.text.segmentation.schemes import (
+    SCHEMES,
+    detect_scheme,
+    make_scheme,
+    scheme_problems,
+    word_marks,
+)
 from bertkd_fairseq.text.teacher_vocabulary import AUTO, Side, SymbolReader
 from bertkd_fairseq.vocabulary import TeacherVocabulary
 
@@ -48,6 +63,24 @@ class BertCMLMConfig(PrecisionConfig):
     )
     mask_rate: float = field(
         default=MASK_RATE, metadata={"help": "share of target tokens that are masked (EOS counts)"}
+    )
+    hide_future: str = field(
+        default="0",
+        metadata={
+            "help": "hide the tokens after one drawn at random, each with this probability, in place of --mask-rate: "
+            f"a rate from 0 to 1, or {UNIFORM}, one drawn for each sentence. Validation asks for that token "
+            "alone, as `bertkd dump-topk --hide-future` does"
+        },
+    )
+    future_window: Optional[int] = field(
+        default=None,
+        metadata={"help": "hide all but the next N tokens (words with --mask-unit word) likewise"},
+    )
+    mask_unit: str = field(
+        default=PIECE,
+        metadata={
+            "help": "what is hidden together: piece, or word: whole words, the first one from any of its pieces on"
+        },
     )
     max_positions: int = field(
         default=MAX_POSITIONS,
@@ -144,6 +177,24 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         )
         return reader.vocabulary(bert_model, num_embeddings)
 
+    def word_marks(self) -> WordMarks:
+        """Return which symbols of the target dictionary open words.
+
+        :raises ConfigurationError: if ``--subword`` contradicts the dictionary.
+        """
+        symbols = self.target_dictionary.symbols
+        name = detect_scheme(symbols) if self.cfg.subword == AUTO else self.cfg.subword
+        raise_all(scheme_problems("--subword", name, symbols, "the target dictionary"))
+        return word_marks(symbols, make_scheme(name, self.cfg.encoder_json, "--encoder-json"))
+
+    def _masks(self) -> TrainingMasks:
+        cfg = self.cfg
+        future = None
+        if cfg.hide_future != UNIFORM:
+            future = Future(float(cfg.hide_future), cfg.future_window)
+        marks = self.word_marks() if cfg.mask_unit == WORD else None
+        return TrainingMasks(cfg.mask_rate, future, marks)
+
     def _side(self, data_bin: DataBin, langs: Sequence[str]) -> Side:
         """Return the dictionary of the first of ``langs``, and the text of all of them."""
         of_target = langs[0] == self.cfg.target_lang
@@ -198,7 +249,7 @@ class BertCMLMTask(CheckedTask, AutocastMixin, FairseqTask):
         dataset = CMLMDataset(
             self.load_pairs(path, split, combine),
             seed=self.cfg.seed if training else VALID_SEED,
-            mask_rate=self.cfg.mask_rate,
+            masks=self._masks(),
             max_positions=self.cfg.max_positions,
             fixed_masks=not training,
             source_offset=self.source_offset,
@@ -241,5 +292,28 @@ def _problems(cfg: BertCMLMConfig) -> list[str]:
     if cfg.subword not in (AUTO, *SCHEMES):
         wanted = f"one of {', '.join((AUTO, *SCHEMES))}"
         problems.append(must_be("--subword", wanted, cfg.subword))
-    problems += outside("--mask-rate", cfg.mask_rate, above=0, at_most=1)
+    problems += outside("--mask-rate", cfg.mask_rate, above=0, at_most=1) + _hiding_problems(cfg)
     return problems + outside("--max-positions", cfg.max_positions, at_least=SHORTEST_INPUT)
+
+
+def _hiding_problems(cfg: BertCMLMConfig) -> list[str]:
+    problems = []
+    try:
+        rate = 1.0 if cfg.hide_future == UNIFORM else float(cfg.hide_future)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1:
+        wanted = f"from 0 to 1, or {UNIFORM}"
+        problems.append(must_be("--hide-future", wanted, cfg.hide_future))
+    if cfg.future_window is not None:
+        problems += outside("--future-window", cfg.future_window, at_least=0)
+        if rate:
+            problems.append(
+                "--hide-future has no meaning with --future-window. Leave one of them out."
+            )
+    if cfg.mask_unit not in UNITS:
+        problems.append(must_be("--mask-unit", f"one of {', '.join(UNITS)}", cfg.mask_unit))
+    if cfg.mask_rate != MASK_RATE and (rate or cfg.future_window is not None):
+        name = "--hide-future" if rate else "--future-window"
+        problems.append(f"--mask-rate has no meaning with {name}. Leave it out.")
+    return problems

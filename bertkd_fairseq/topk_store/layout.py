@@ -36,6 +36,14 @@ PARTIAL_SUFFIX = ".partial"
 
 TOPK, SAMPLED = TARGETS = ("topk", "sampled")
 
+_HIDDEN = {
+    "hide_future": "future",
+    "hide_seed": "seed",
+    "future_window": "all after",
+    "mask_unit": "unit",
+}
+"""What ``meta.json`` says of tokens that the teacher didn't see, and how the signature calls it."""
+
 ROW_ARRAYS = ("ids", "logprobs", "log_tail")
 ARRAY_FILES = tuple(f"{name}.npy" for name in (*ROW_ARRAYS, "offsets", "crc32"))
 SYMBOLS_FILE = "symbols.txt"
@@ -79,6 +87,9 @@ def signature(meta: Mapping[str, Any]) -> str:
     }
     if meta.get("targets") == SAMPLED:
         parts["targets"] = f"{SAMPLED}, seed {meta.get('seed', '?')}"
+    hidden = [f"{name} {meta[key]}" for key, name in _HIDDEN.items() if key in meta]
+    if hidden:
+        parts["hidden"] = ", ".join(hidden)
     return "|".join([FORMAT, *(f"{name}:{value}" for name, value in parts.items())])
 
 

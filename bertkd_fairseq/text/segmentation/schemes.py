@@ -23,7 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from bertkd_fairseq.errors import ConfigurationError, DataError, must_be
+from bertkd_fairseq.masking import WordMarks
 from bertkd_fairseq.text.segmentation.wordpiece import split_mark
 from bertkd_fairseq.vocabulary import is_text
 
@@ -77,6 +80,13 @@ def marked_shares(symbols: Sequence[str]) -> dict[str, float]:
         BYTE_BPE: lambda symbol: symbol.startswith(BYTE_SPACE),
     }
     return {name: sum(map(test, texts)) / max(1, len(texts)) for name, test in tests.items()}
+
+
+def word_marks(symbols: Sequence[str], scheme: Scheme) -> WordMarks:
+    """Return which symbols of a dictionary open a word and which join the next one; specials stand alone."""
+    opens = [not is_text(s) or scheme.surface(s).initial is not False for s in symbols]
+    joins = [scheme.name == BPE and joins_next(symbol) for symbol in symbols]
+    return WordMarks(np.array(opens), np.array(joins))
 
 
 def detect_scheme(symbols: Sequence[str]) -> str:

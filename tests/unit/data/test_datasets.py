@@ -11,6 +11,7 @@ from fairseq.data import Dictionary, LanguagePairDataset
 
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
+from bertkd_fairseq.masking import Future, TrainingMasks
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.topk_store import TopKStore
 from tests.unit.topk_store.test_store import make_rows, make_writer
@@ -36,10 +37,17 @@ def make_pairs(lengths: list[tuple[int, int]] = LENGTHS, **options: bool) -> Lan
 
 
 def make_cmlm(
-    pairs: LanguagePairDataset, fixed_masks: bool = False, max_positions: int = 512
+    pairs: LanguagePairDataset,
+    fixed_masks: bool = False,
+    max_positions: int = 512,
+    masks: TrainingMasks | None = None,
 ) -> CMLMDataset:
     return CMLMDataset(
-        pairs, seed=1, mask_rate=0.15, max_positions=max_positions, fixed_masks=fixed_masks
+        pairs,
+        seed=1,
+        masks=masks or TrainingMasks(),
+        max_positions=max_positions,
+        fixed_masks=fixed_masks,
     )
 
 
@@ -73,6 +81,23 @@ def test_a_batch_holds_the_pairs_and_asks_for_what_is_masked() -> None:
         assert dataset.num_tokens(index) == len(whole)
         mask = net_input["masked"][row, 1 + len(pairs.src[index]) : len(whole)]
         assert mask.tolist() == dataset[index].mask.tolist()
+
+
+def test_with_the_future_hidden_validation_asks_for_its_token_and_training_for_all_that_is_hidden() -> (
+    None
+):
+    everything = TrainingMasks(future=Future(rate=1.0))
+    training = make_cmlm(make_pairs(), masks=everything)
+    fixed = make_cmlm(make_pairs(), fixed_masks=True, masks=everything)
+    for index, (_, length) in enumerate(LENGTHS):
+        position = int(fixed[index].mask.argmax())
+        assert fixed[index].mask.tolist() == [i >= position for i in range(length)]
+        assert fixed[index].asked.tolist() == [i == position for i in range(length)]
+        assert training[index].asked.tolist() == training[index].mask.tolist()
+    batch = fixed.collater([fixed[index] for index in range(len(LENGTHS))])
+    net_input = batch["net_input"]
+    assert batch["target"].tolist() == net_input["tokens"][net_input["asked"]].tolist()
+    assert len(batch["target"]) == len(LENGTHS) < int(net_input["masked"].sum())
 
 
 def test_a_long_source_is_cut_and_a_long_target_is_left_for_fairseq_to_filter() -> None:

@@ -11,6 +11,7 @@ import pytest
 from bertkd_fairseq.dump import estimate as dump_estimate
 from bertkd_fairseq.dump.estimate import measure_rate
 from bertkd_fairseq.dump.rows import MaskedCopy
+from bertkd_fairseq.masking import Question
 
 LENGTH, MASKED = 20, 2
 
@@ -27,7 +28,10 @@ class SlowDump:
         half = np.zeros(LENGTH // 2, dtype=int)
         source = half[: LENGTH - len(half) - 1]
         rows = np.arange(MASKED)
-        return [MaskedCopy(source, half, half > 0, rows, np.zeros((0, 0))) for _ in sentences]
+        return [
+            MaskedCopy(source, half, Question(half > 0, half > 0), rows, np.zeros((0, 0)))
+            for _ in sentences
+        ]
 
     def ask(self, batch: list[MaskedCopy]) -> None:
         self.now += self.warm_up + self.speed * sum(map(len, batch))

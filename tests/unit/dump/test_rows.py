@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bertkd_fairseq.dump.rows import Sampling, TeacherDump, sampled_rows, top_rows
 from bertkd_fairseq.errors import DataError
 from bertkd_fairseq.loss import bert_kd_loss
+from bertkd_fairseq.masking import Future, Questions
 
 BOS, PAD, EOS = 0, 1, 2
 
@@ -40,18 +41,18 @@ def test_the_tail_stays_exact_where_one_minus_the_sum_is_zero() -> None:
 
 
 class EchoTeacher(torch.nn.Module):
-    """Scores symbols by what it sees: the sum of the unmasked tokens, and the masked position itself."""
+    """Scores symbols by what it sees: the sum of the unmasked tokens, and the position asked for."""
 
-    def forward(self, tokens, token_types, masked):
+    def forward(self, tokens, token_types, masked, asked):
         visible = tokens.masked_fill(masked | tokens.eq(PAD), 0).sum(1)  # (N,)
-        rows, columns = masked.nonzero(as_tuple=True)
+        rows, columns = asked.nonzero(as_tuple=True)
         peak = (visible[rows] + 3 * columns) % 17  # (M,)
         return -(torch.arange(17)[None, :] - peak[:, None]).abs().float()
 
 
 def teacher_dump(pairs, teacher: torch.nn.Module | None = None, **options) -> TeacherDump:
     """A dump of pairs of ids; whatever a test is not about is the same everywhere."""
-    usual = {"topk": 3, "num_masks": 7, "max_positions": 40, "max_tokens": 100}
+    usual = {"topk": 3, "questions": Questions(), "max_positions": 40, "max_tokens": 100}
     return TeacherDump(
         teacher=teacher or EchoTeacher(),
         source_of=lambda i: np.asarray(pairs[i][0]),
@@ -76,7 +77,7 @@ def test_rows_are_the_teachers_answers_in_data_order(
     pairs, max_tokens: int, num_masks: int
 ) -> None:
     heard = []
-    dump = teacher_dump(pairs, num_masks=num_masks, max_tokens=max_tokens)
+    dump = teacher_dump(pairs, questions=Questions(num_masks), max_tokens=max_tokens)
     rows = dump.block(range(len(pairs)), heard.append)
     assert sum(heard) == len(rows.ids) == sum(len(target) for _, target in pairs)
     row = 0
@@ -91,6 +92,32 @@ def test_rows_are_the_teachers_answers_in_data_order(
             exact = scores - np.log(np.exp(scores.astype(float)).sum())
             np.testing.assert_allclose(rows.logprobs[row], np.sort(exact)[::-1][:3], rtol=1e-3)
             row += 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(sentence, sentence), min_size=1, max_size=5),
+    max_tokens=st.integers(1, 80),
+    window=st.integers(0, 4),
+)
+def test_with_a_window_each_token_is_asked_for_with_all_before_and_the_next_ones(
+    pairs, max_tokens: int, window: int
+) -> None:
+    questions = Questions(future=Future(window=window))
+    dump = teacher_dump(pairs, questions=questions, max_tokens=max_tokens)
+    rows = dump.block(range(len(pairs)), lambda tokens: None)
+    peaks = [
+        (
+            source.sum()
+            + target[:t].sum()
+            + target[t + 1 : t + 1 + window].sum()
+            + 3 * (1 + len(source) + t)
+        )
+        % 17
+        for source, target in pairs
+        for t in range(len(target))
+    ]
+    assert rows.ids[:, 0].tolist() == peaks
 
 
 def test_a_target_that_leaves_no_room_for_the_source_has_no_teacher() -> None:
@@ -160,8 +187,8 @@ def test_the_gradient_of_sampled_targets_is_unbiased_and_that_of_the_top_k_is_no
 @pytest.mark.parametrize("sampling", [None, Sampling(4, seed=1)])
 def test_logits_that_are_no_numbers_stop_the_dump(sampling: Sampling | None) -> None:
     class BrokenTeacher(EchoTeacher):
-        def forward(self, tokens, token_types, masked):
-            logits = super().forward(tokens, token_types, masked)
+        def forward(self, tokens, token_types, masked, asked):
+            logits = super().forward(tokens, token_types, masked, asked)
             logits[-1] = torch.nan
             return logits
 

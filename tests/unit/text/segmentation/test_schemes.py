@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from bertkd_fairseq.text.segmentation.schemes import (
     make_scheme,
     scheme_problems,
     to_byte_alphabet,
+    word_marks,
 )
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -36,6 +38,24 @@ def test_a_scheme_is_read_off_the_dictionary(name: str) -> None:
     symbols = [*SPECIALS, *DICTIONARIES[name], "madeupword0000"]
     assert detect_scheme(symbols) == name
     assert scheme_problems("--subword", name, symbols, "dict.de.txt") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "starts"),
+    [
+        ("wordpiece", "un ##happy dogs </s>", "1011"),
+        ("bpe", "un@@ happy dogs </s>", "1011"),
+        ("sentencepiece", "\u2581un happy \u2581dogs </s>", "1011"),
+        ("hf_byte_bpe", "un happy \u0120dogs </s>", "1011"),
+        ("words", "unhappy dogs <unk> </s>", "1111"),
+        ("sentencepiece", "happy <unk> </s>", "111"),
+    ],
+)
+def test_words_start_where_the_scheme_s_marks_say(name: str, text: str, starts: str) -> None:
+    symbols = [*SPECIALS, *DICTIONARIES[name]]
+    ids = np.array([symbols.index(symbol) for symbol in text.split()])
+    found = word_marks(symbols, make_scheme(name)).starts(ids)
+    assert "".join(map(str, found.astype(int))) == starts
 
 
 def test_one_marked_word_in_a_hundred_makes_no_scheme() -> None:
