@@ -27,6 +27,8 @@ OUTSIDE = {
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 """A link or a picture: mark of a picture, text, file, heading."""
 _SHOWN = (".md", ".png", ".svg")
+_REMOTE_WORKER = "https://unpkg.com/iframe-worker/shim"
+_OWN_WORKER = "offline_worker.js"
 _COMMENT = re.compile(r"^<!--.*-->$", re.MULTILINE)
 
 
@@ -87,3 +89,14 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return the page with its links as the site has them."""
     return as_in_site(markdown, source_of(page.file.src_uri))
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Load the script for workers from the site itself."""
+    up = posixpath.relpath(_OWN_WORKER, posixpath.dirname(page.url) or ".")
+    return output.replace(_REMOTE_WORKER, up)
+
+
+def on_post_template(output: str, **_: Any) -> str:
+    """Do the same in pages of the theme's own."""
+    return output.replace(_REMOTE_WORKER, f"/{_OWN_WORKER}")

@@ -25,7 +25,7 @@ _ASKED = 2
 CELL, HEIGHT, LEFT, TOP = 58, 26, 90, 92
 BARS_TOP = TOP + NUM_MASKS * HEIGHT + 74
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#222}.s{fill:#555;font-size:12px}.m{fill:#fff;font-weight:600}"
+    "text{font:13px system-ui,sans-serif;fill:#222}.s{fill:#555;font-size:12px}.m{fill:#fff;font-size:11px}"
     ".t{font-weight:600}"
 )
 

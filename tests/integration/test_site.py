@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -73,3 +74,19 @@ def test_the_api_has_every_public_name(site: Path) -> None:
     )
     assert len(names) > 20
     assert [name for name in names if f'id="{name}"' not in text] == []
+
+
+def test_search_works_from_a_folder(site: Path, driver: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver.get((site / "store_format.html").as_uri())
+    driver.execute_script(
+        "const box = document.querySelector('.md-search__input'); box.focus(); box.value = 'temperature';"
+        "box.dispatchEvent(new Event('keyup')); box.dispatchEvent(new Event('input', {bubbles: true}));"
+    )
+    titles = (
+        "return [...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
+    )
+    found = WebDriverWait(driver, 20).until(lambda browser: browser.execute_script(titles))
+    assert any("choosing_settings.html" in link for link in found)
+    assert all(link.startswith("file://") for link in found)

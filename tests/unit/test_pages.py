@@ -15,7 +15,7 @@ import yaml
 
 from bertkd_fairseq import cli
 from tests.conftest import CHECKOUT
-from tests.pages import PAGES, blocks, headings, links, name_of, site_hooks
+from tests.pages import PAGES, blocks, headings, links, name_of, site_hooks, without_code
 
 _END = re.compile(r"[;|&()<>]+")
 
@@ -58,6 +58,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.exists(), f"{name_of(page)} links to {target}, which isn't there"
         if heading:
             assert heading in headings(path), f"{name_of(page)} links to {target}#{heading}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_line_is_taken_for_the_target_of_a_link(page: Path) -> None:
+    """Markdown hides a line such as ``[-0.1, +0.3]: none``."""
+    hidden = re.findall(
+        r"^ {0,3}\[[^\]]+\]:.*", without_code(page.read_text("utf-8")), re.MULTILINE
+    )
+    assert hidden == []
 
 
 def test_there_are_blocks_and_calls() -> None:
