@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import importlib
 import re
@@ -28,8 +29,38 @@ def options_of(command: str) -> set[str]:
     return {name for action in parser._actions for name in action.option_strings}
 
 
+@functools.cache
+def fairseq_options() -> set[str]:
+    """Return the options of every part that fairseq and this package have, whichever a command would choose."""
+    from fairseq import models, options, registry, tasks
+    from fairseq.dataclass.configs import FairseqConfig
+    from fairseq.dataclass.utils import gen_parser_from_dataclass
+    from fairseq.models.transformer import TransformerConfig
+
+    importlib.import_module("bertkd_fairseq.tasks")
+    parts = [
+        TransformerConfig,
+        *(field.default_factory for field in dataclasses.fields(FairseqConfig)),
+    ]
+    parts += [*tasks.TASK_DATACLASS_REGISTRY.values(), *models.MODEL_DATACLASS_REGISTRY.values()]
+    for kind in registry.REGISTRIES.values():
+        parts += kind["dataclass_registry"].values()
+    parsers = [
+        options.get_preprocessing_parser(),
+        options.get_generation_parser(),
+        options.get_training_parser(),
+    ]
+    for part in parts:
+        if dataclasses.is_dataclass(part):
+            parsers.append(argparse.ArgumentParser(add_help=False))
+            gen_parser_from_dataclass(parsers[-1], part())
+    return {
+        name for parser in parsers for action in parser._actions for name in action.option_strings
+    }
+
+
 def calls(code: str) -> list[list[str]]:
-    """Return the words of every call of ``bertkd`` in a block of bash, after that word."""
+    """Return the words of every call of ``bertkd`` and of fairseq's commands in a block of bash."""
     lexer = shlex.shlex(code.replace("\\\n", " "), posix=True, punctuation_chars=";|&()<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, "#"
     found: list[list[str]] = []
@@ -37,8 +68,8 @@ def calls(code: str) -> list[list[str]]:
     for word in lexer:
         if _END.fullmatch(word) or "\n" in word:
             inside = False
-        elif word == "bertkd":
-            found.append([])
+        elif word == "bertkd" or word.startswith("fairseq-"):
+            found.append([word])
             inside = True
         elif inside:
             found[-1].append(word)
@@ -48,7 +79,9 @@ def calls(code: str) -> list[list[str]]:
 def test_calls_are_found() -> None:
     loop = "for x in a; do\n    bertkd inspect topk --json \\\n        'a b' > out # --no\ndone\n"
     code = f"{loop}echo --x | bertkd doctor"
-    assert calls(code) == [["inspect", "topk", "--json", "a b"], ["doctor"]]
+    assert calls(code) == [["bertkd", "inspect", "topk", "--json", "a b"], ["bertkd", "doctor"]]
+    code = "torchrun --no-python fairseq-train data-bin --lr 1 && true --x"
+    assert calls(code) == [["fairseq-train", "data-bin", "--lr", "1"]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -80,13 +113,13 @@ def test_bash_parses_and_its_options_exist(block) -> None:  # type: ignore[no-un
     checked = subprocess.run(["bash", "-n"], input=block.code, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     for words in calls(block.code):
-        command, *rest = words or ["--help"]
-        if command in ("--help", "--version"):
-            continue
-        assert command in cli.COMMANDS, f"{block.page}: bertkd {command}"
-        given = {word.split("=")[0] for word in rest if word.startswith("--")}
-        unknown = given - options_of(command) - {"--help"}
-        assert not unknown, f"{block.page}: bertkd {command} has no {', '.join(sorted(unknown))}"
+        given = {word.split("=")[0] for word in words if re.match("--[a-z]", word)} - {"--help"}
+        if words[0] == "bertkd" and "--version" not in given and len(words) > 1:
+            assert words[1] in cli.COMMANDS, f"{block.page}: bertkd {words[1]}"
+            given -= options_of(words[1])
+        elif words[0] != "bertkd":
+            given -= fairseq_options()
+        assert not given, f"{block.page}: {' '.join(words[:2])} has no {', '.join(sorted(given))}"
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.page)
