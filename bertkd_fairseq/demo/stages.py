@@ -1,4 +1,4 @@
-"""What the demo runs: the commands of every stage, as the README shows them for real data."""
+"""What the demo runs: the commands of every stage, as the docs show them for real data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def log_file(dest: Path, name: str) -> Path:
 
 
 def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[str]) -> list[Stage]:
-    """Return the stages in order, as the README shows them for real data.
+    """Return the stages in order, as the docs show them for real data.
 
     ``bertkd``: how to call that command here; the command line, which is on a higher floor, knows it.
     """

@@ -1,4 +1,4 @@
-"""Tables in the docs are what their files say."""
+"""Tables, options and pictures in the docs are what their sources say."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def tables() -> ModuleType:
 def test_no_page_is_behind_its_tables() -> None:
     done = run_command([sys.executable, CHECKOUT / "docs" / "tables.py", "--check"])
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("script", ["options.py", "sizes.py", "method_figure.py"])
+def test_what_a_script_writes_is_current(script: str) -> None:
+    done = run_command([sys.executable, CHECKOUT / "docs" / script, "--check"], check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_every_page_has_a_table_and_every_file_is_used(tables: ModuleType) -> None:
@@ -122,18 +128,17 @@ def test_paired_t_test_over_seeds(tables: ModuleType, gaps: list[float]) -> None
 
 
 @pytest.mark.parametrize(
-    ("file", "command"),
+    ("file", "page", "command"),
     [
-        ("teacher.txt", "--task bert_cmlm"),
-        ("student.txt", "--arch transformer_iwslt_de_en"),
-        ("generate.txt", "fairseq-generate"),
+        ("teacher.txt", "teacher.md", "--task bert_cmlm"),
+        ("student.txt", "student.md", "--arch transformer_iwslt_de_en"),
+        ("generate.txt", "compare.md", "fairseq-generate"),
     ],
 )
-def test_readme_quotes_the_options_of_the_method(file: str, command: str) -> None:
+def test_pages_quote_the_options_of_the_method(file: str, page: str, command: str) -> None:
     options = (CHECKOUT / "bertkd_fairseq" / "options" / file).read_text("utf-8").splitlines()
-    blocks = re.findall(
-        r"```bash\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL
-    )
+    text = (CHECKOUT / "docs" / page).read_text("utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     quoted = next(block for block in blocks if command in block)
     words = shlex.split(quoted.replace("\\\n", " "), comments=True)
     assert [option for option in options if option not in words] == []
