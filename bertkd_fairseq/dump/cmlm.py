@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class CMLMTeacher:
-    """A BERT that was fine-tuned with ``--task bert_cmlm``. It reads masked copies of each pair, as ``settings`` say."""
+    """A BERT that was fine-tuned with ``--task bert_cmlm``. It reads masked copies of pairs, as ``settings`` say."""
 
     def __init__(
         self,

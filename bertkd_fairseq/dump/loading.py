@@ -96,7 +96,7 @@ class LoadedTeachers:
 
     @property
     def num_masks(self) -> int:
-        """The number of masked copies of each pair; 0 if no teacher reads them, or if each token has a copy of its own."""
+        """The number of masked copies of each pair; 0 if no teacher reads them, or if each token has its own."""
         rotate = self._has_cmlm and not self.settings.future.hides
         return self.settings.num_masks if rotate else 0
 
