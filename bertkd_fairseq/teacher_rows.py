@@ -15,12 +15,14 @@ class TeacherRows(NamedTuple):
     """What the store has for the target tokens (N, T) of a batch; no teacher where all log-probabilities are ``-inf``.
 
     ``ids`` (N, T, K) int64; ``logprobs`` (N, T, K) float; ``log_tail`` (N, T) float: log of the teacher's
-    probability outside the K entries.
+    probability outside the K entries; ``gold_logprob`` (N, T) float: log of its probability of the target token, None
+    where a store is of format 1.
     """
 
     ids: Tensor
     logprobs: Tensor
     log_tail: Tensor
+    gold_logprob: Tensor | None = None
 
     @classmethod
     def without_teacher(cls, target: Tensor, k: int = 1) -> TeacherRows:
@@ -28,19 +30,23 @@ class TeacherRows(NamedTuple):
         shape = (*target.shape, k)
         logprobs = torch.full(shape, -torch.inf, dtype=torch.float16, device=target.device)
         log_tail = torch.zeros_like(target, dtype=torch.float16)
-        return cls(target.new_zeros(shape), logprobs, log_tail)
+        gold_logprob = torch.full_like(log_tail, -torch.inf)
+        return cls(target.new_zeros(shape), logprobs, log_tail, gold_logprob)
 
     @classmethod
     def from_sample(cls, sample: Mapping[str, Any]) -> TeacherRows | None:
         """Return the rows of a batch, or None if it has none, as in validation."""
         if f"{_PREFIX}ids" not in sample:
             return None
-        return cls(*(sample[f"{_PREFIX}{name}"] for name in cls._fields))
+        return cls(*(sample.get(f"{_PREFIX}{name}") for name in cls._fields))  # type: ignore[arg-type]
 
     def to_sample(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Return the batch with these rows in it."""
-        return {**sample, **{f"{_PREFIX}{name}": rows for name, rows in self._asdict().items()}}
+        known = {
+            f"{_PREFIX}{name}": rows for name, rows in self._asdict().items() if rows is not None
+        }
+        return {**sample, **known}
 
     def map(self, function: Callable[[Tensor], Tensor]) -> TeacherRows:
-        """Return what ``function`` makes of each of the three."""
-        return TeacherRows(*map(function, self))
+        """Return what ``function`` makes of each tensor."""
+        return TeacherRows(*(None if rows is None else function(rows) for rows in self))  # type: ignore[arg-type]

@@ -44,10 +44,15 @@ class TeacherTopKDataset(BaseWrapperDataset):
         ids = np.pad(rows.ids, no_teacher).take(where, axis=0).astype(np.int64)
         logprobs = np.pad(rows.logprobs, no_teacher, constant_values=-np.inf).take(where, axis=0)
         log_tail = np.pad(rows.log_tail.astype(np.float16), (0, 1)).take(where)
+        gold = None
+        if rows.gold_logprob is not None:
+            padded = np.pad(rows.gold_logprob, (0, 1), constant_values=-np.inf)
+            gold = torch.from_numpy(padded.take(where)).view_as(target)
         return TeacherRows(
             ids=torch.from_numpy(ids).view(*target.shape, -1),
             logprobs=torch.from_numpy(logprobs).view(*target.shape, -1),
             log_tail=torch.from_numpy(log_tail).view_as(target),
+            gold_logprob=gold,
         ).to_sample(batch)
 
     @property

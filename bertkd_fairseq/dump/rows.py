@@ -46,6 +46,11 @@ class MaskedCopy:
     rows: np.ndarray
     uniforms: np.ndarray
 
+    @property
+    def gold(self) -> np.ndarray:
+        """The target tokens that are masked: (M,)."""
+        return self.target[self.mask]
+
     def __len__(self) -> int:
         return input_length(len(self.source), len(self.target))
 
@@ -54,10 +59,16 @@ A = TypeVar("A", bound="Asked")
 
 
 class Asked(Protocol):
-    """What is asked at once, as long as the positions it takes: the rows of a block that it fills, and their draws."""
+    """What is asked at once, as long as the positions it takes.
+
+    ``rows``: those of a block that it fills; ``gold``: their target tokens; ``uniforms``: their draws.
+    """
 
     @property
     def rows(self) -> np.ndarray: ...
+
+    @property
+    def gold(self) -> np.ndarray: ...
 
     @property
     def uniforms(self) -> np.ndarray: ...
@@ -140,10 +151,11 @@ class BlockDump(ABC, Generic[A]):
 
     def rows_of(self, logits: Tensor, batch: Sequence[A]) -> TopKRows:
         """Return the store's rows for the logits (M, V) of a batch."""
+        gold = gold_of(batch, self.device)
         if self.sampling is None:
-            return top_rows(logits, self.topk)
+            return top_rows(logits, self.topk, gold)
         uniforms = np.concatenate([asked.uniforms for asked in batch])  # (M, num_samples)
-        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
+        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device), gold)
 
 
 @dataclass(kw_only=True)
@@ -198,8 +210,16 @@ def masked_logits(
     return logits
 
 
-def top_rows(logits: Tensor, k: int) -> TopKRows:
+def gold_of(batch: Sequence[Asked], device: torch.device) -> Tensor:
+    """Return the target tokens of all that is asked, one after the other: (M,) int64."""
+    gold = np.concatenate([asked.gold for asked in batch]).astype(np.int64)
+    return torch.from_numpy(gold).to(device)
+
+
+def top_rows(logits: Tensor, k: int, gold: Tensor) -> TopKRows:
     """Return the ``k`` largest entries of (M, V) logits as log-probabilities, with the log of what is left.
+
+    And the log-probability of the target tokens ``gold`` (M,), from the same numbers.
 
     Worked out in float32: the tail is a sum over the other entries, never 1 minus the sum of the top.
     """
@@ -211,15 +231,21 @@ def top_rows(logits: Tensor, k: int) -> TopKRows:
         ids=ids.cpu().numpy(),
         logprobs=(values - log_normalizer).half().cpu().numpy(),
         log_tail=(others - log_normalizer).squeeze(1).half().cpu().numpy(),
+        gold_logprob=(logits.gather(1, gold[:, None]) - log_normalizer)
+        .squeeze(1)
+        .half()
+        .cpu()
+        .numpy(),
     )
 
 
-def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
+def sampled_rows(logits: Tensor, uniforms: Tensor, gold: Tensor) -> TopKRows:
     """Return what was drawn from the softmax of (M, V) logits, and how often, as log of its share.
 
     Random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870): the expected target is the teacher's whole
     distribution, so that the gradient is unbiased, which the top K's isn't. ``uniforms`` (M, n) in [0, 1) are
-    looked up in the cumulated distribution. Symbols drawn twice take one entry; unused entries are ``-inf``.
+    looked up in the cumulated distribution. Symbols drawn twice take one entry; unused entries are ``-inf``. The
+    log-probability of the target tokens ``gold`` (M,) is the teacher's own.
     """
     probabilities = logits.double().softmax(1)
     cumulated = probabilities.cumsum(1)
@@ -237,6 +263,7 @@ def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
         ids=ids.gather(1, order).cpu().numpy(),
         logprobs=(counts / counts.size(1)).log().half().cpu().numpy(),
         log_tail=others.log().half().cpu().numpy(),
+        gold_logprob=probabilities.gather(1, gold[:, None]).squeeze(1).log().half().cpu().numpy(),
     )
 
 

@@ -25,6 +25,11 @@ class Pair:
     rows: np.ndarray
     uniforms: np.ndarray
 
+    @property
+    def gold(self) -> np.ndarray:
+        """What is asked for: every target token (L,)."""
+        return self.target
+
     def __len__(self) -> int:
         return max(len(self.source), len(self.target))
 

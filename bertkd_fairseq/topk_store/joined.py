@@ -59,7 +59,4 @@ class JoinedStores:
             lengths.append(store.offsets[mine + 1] - store.offsets[mine])
         # Tokens of the first store, then of the second, back to the order of the sentences asked for.
         tokens = np.argsort(np.repeat(by_store, np.concatenate(lengths)), kind="stable")
-        names = ("ids", "logprobs", "log_tail")
-        return TopKRows(
-            **{name: np.concatenate([getattr(r, name) for r in rows])[tokens] for name in names}
-        )
+        return TopKRows.concatenated(rows)[tokens]

@@ -242,8 +242,9 @@ def test_a_damaged_block_is_named(tmp_path: Path, data_bin: Path, topk: Path) ->
     with changed_byte(copy / "logprobs.npy", -1, 1):
         assert start(data_bin, "--teacher-topk", copy, "--num-workers", 1) == (
             2,
-            f"error: the teacher store {copy} is damaged: block 0 (sentences 0 to 599) of ids.npy, logprobs.npy or "
-            "log_tail.npy differs from its checksum in meta.json. Dump it again with `bertkd dump-topk --force`.\n",
+            f"error: the teacher store {copy} is damaged: block 0 (sentences 0 to 599) of ids.npy, logprobs.npy, "
+            "log_tail.npy or gold_logprob.npy differs from its checksum in meta.json. "
+            "Dump it again with `bertkd dump-topk --force`.\n",
         )
 
 

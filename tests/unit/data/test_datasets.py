@@ -109,4 +109,7 @@ def test_teacher_rows_follow_the_order_of_the_batch(
         np.testing.assert_array_equal(rows.ids[row][tokens], ids[:, :topk])
         np.testing.assert_array_equal(rows.logprobs[row][tokens], logprobs[:, :topk])
         assert torch.isneginf(rows.logprobs[row][~tokens]).all()
+        gold = store.sentences(np.array([index])).gold_logprob
+        np.testing.assert_array_equal(rows.gold_logprob[row][tokens], gold)
+        assert torch.isneginf(rows.gold_logprob[row][~tokens]).all()
     assert dataset.collater([]) == {}
