@@ -47,6 +47,10 @@ class TeacherRows(NamedTuple):
         }
         return {**sample, **known}
 
+    def only(self, chosen: Tensor) -> TeacherRows:
+        """Return these rows, of which those that aren't ``chosen`` (bool, as ``log_tail``) have no teacher."""
+        return self._replace(logprobs=self.logprobs.masked_fill(~chosen.unsqueeze(-1), -torch.inf))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> TeacherRows:
         """Return what ``function`` makes of each tensor."""
         return TeacherRows(*(None if rows is None else function(rows) for rows in self))  # type: ignore[arg-type]

@@ -14,10 +14,8 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
 
-from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
-    alpha_schedule,
-    check_student,
-)
+from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import check_student
+from bertkd_fairseq.criterions.distillation_options import alpha_schedule, gold_problem
 from bertkd_fairseq.data.parts import join_pairs, parts_of_pairs, split_parts
 from bertkd_fairseq.data.store_match import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
@@ -27,6 +25,7 @@ from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_prob
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.text.data_bin import check_split, readable_format
+from bertkd_fairseq.token_selection import ALL, STUDENT_LOSS
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.topk_store.joined import JoinedStores
 
@@ -207,6 +206,8 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             for store, part, its_pairs in parts:
                 problems += mismatches(store, self._folders[now], part, self._langs, its_pairs)
                 problems += self._sampling_problems(store)
+                if store.version == 1 and (old := gold_problem(self.distillation, str(store.path))):
+                    problems.append(old)
         raise_all(problems + self._topk_problems(list(chain(*stores))), StoreError)
         self._all_checked = True
         for store in stores[turn]:
@@ -250,11 +251,16 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         """Return what would bias targets that were drawn at random."""
         if not store.sampled:
             return []
+        # Draws say little of the teacher's first guess, nor how probable it is.
+        wanted, selection = (ALL, STUDENT_LOSS), self.distillation.kd_token_selection
         cfg, because = self.distillation, f"with {store.path}, whose targets are sampled"
         wrong = [
             (cfg.kd_temperature != 1, "--kd-temperature", 1, cfg.kd_temperature),
             (cfg.kd_tail != RENORMALIZE, "--kd-tail", RENORMALIZE, cfg.kd_tail),
             (cfg.kd_topk != 0, "--kd-topk", 0, cfg.kd_topk),
+            (cfg.kd_loss_correction != 0, "--kd-loss-correction", 0, cfg.kd_loss_correction),
+            (cfg.kd_rank_first != 0, "--kd-rank-first", 0, cfg.kd_rank_first),
+            (selection not in wanted, "--kd-token-selection", " or ".join(wanted), selection),
         ]
         return [
             must_be(name, f"{want} {because}", seen)

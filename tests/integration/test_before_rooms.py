@@ -67,6 +67,19 @@ def test_teacher_gives_the_same_rows(tmp_path: Path) -> None:
     ]
 
 
+def test_what_needs_more_than_the_store_has_is_refused(tmp_path: Path) -> None:
+    options = ("--teacher-topk", BEFORE / "topk", "--save-dir", tmp_path, "--max-update", 1)
+    needy = ("--kd-better-only", "--kd-loss-correction", 1)
+    command = train_command(BEFORE / "data-bin", *STUDENT, *DISTILL, *options, *needy)
+    done = run_command(command, check=False)
+    assert (done.returncode, done.stderr[done.stderr.index("error:") :]) == (
+        2,
+        "error: `--teacher-topk` must be a store of format 2 for --kd-better-only and --kd-loss-correction: with the "
+        f"teacher's probability of every target token, but is {BEFORE / 'topk'} instead. "
+        "Dump it again with `bertkd dump-topk --force`.\n",
+    )
+
+
 def test_student_translates_as_before(tmp_path: Path) -> None:
     options = ("--user-dir", USER_DIR, "--path", BEFORE / "student.pt", "--beam", 2)
     more = ("--max-len-b", 12, "--required-batch-size-multiple", 1, "--results-path", tmp_path)

@@ -44,6 +44,18 @@ def test_a_run_with_everything_logs_it_and_its_checkpoint_decodes(
     run_command([*generate, "--user-dir", USER_DIR, "--max-len-b", 10, "--beam", 1])
 
 
+def test_a_run_with_selected_and_corrected_tokens_logs_it(data_bin: Path, topk: Path) -> None:
+    selection = ("--kd-token-selection", "student-loss", "--kd-token-share", 0.5)
+    more = ("--kd-better-only", "--kd-loss-correction", 1, "--kd-rank-first", 0.5)
+    command = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--no-save", *selection, *more)
+    lines = logged(run_command(train_command(data_bin, *command, *UPDATES)).stdout)
+    assert len(lines) == 5
+    for line in lines:
+        assert 0 < line["kd_selected"] <= 51
+        assert line["kd_selected"] == pytest.approx(100 - line["without_teacher"], abs=0.01)
+        assert 0 < line["kd_rank_loss"] < 1
+
+
 def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> None:
     store = TopKStore.open(sampled)
     assert store.sampled
@@ -109,13 +121,18 @@ def test_students_learn_from_sampled_targets_at_temperature_one(
 
 def test_what_would_bias_sampled_targets_is_refused(data_bin: Path, sampled: Path) -> None:
     options = (*STUDENT, *DISTILL, "--teacher-topk", sampled, "--no-save", "--kd-topk", 4)
+    options += ("--kd-loss-correction", 1, "--kd-rank-first", 2)
+    options += ("--kd-token-selection", "teacher-right")
     done = run_command(train_command(data_bin, *options, *UPDATES), check=False)
     because = f"with {sampled}, whose targets are sampled"
     assert (done.returncode, done.stderr[done.stderr.index("error:") :]) == (
         2,
-        "error: 2 problems:\n"
+        "error: 5 problems:\n"
         f"  1. `--kd-temperature` must be 1 {because}, but is 10.0 instead.\n"
-        f"  2. `--kd-topk` must be 0 {because}, but is 4 instead.\n",
+        f"  2. `--kd-topk` must be 0 {because}, but is 4 instead.\n"
+        f"  3. `--kd-loss-correction` must be 0 {because}, but is 1.0 instead.\n"
+        f"  4. `--kd-rank-first` must be 0 {because}, but is 2.0 instead.\n"
+        f"  5. `--kd-token-selection` must be all or student-loss {because}, but is teacher-right instead.\n",
     )
 
 
