@@ -12,7 +12,6 @@ from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
-from bertkd_fairseq.correction import corrected_rows
 from bertkd_fairseq.criterions.distillation_options import (
     HARD,
     BertKDLabelSmoothedCrossEntropyConfig,
@@ -23,6 +22,7 @@ from bertkd_fairseq.criterions.distillation_options import (
 )
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.loss import UNIFORM, BertKDLoss, bert_kd_loss, rank_first_loss
+from bertkd_fairseq.targets.correction import corrected_rows
 from bertkd_fairseq.teacher_rows import TeacherRows
 
 _NO_ROWS = (
@@ -35,6 +35,7 @@ _OLD_ROWS = "one whose rows have none"
 _WATCHED = (
     *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
     *("tokens_with_rows", "consistency_loss", "kd_candidates", "kd_rank_loss"),
+    "kd_augmented",
 )
 
 
@@ -121,6 +122,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 "kd_alpha": self.alpha * sample["ntokens"],
                 **watched,
             }
+            if self.cfg.kd_augment > 0:
+                logging_output["kd_augmented"] = sample.get("augmented_tokens", 0)
         loss = result.loss
         if model.training and (self.cfg.simcut_alpha > 0 or self.cfg.rdrop_alpha > 0):
             loss, consistency = self._with_consistency(model, net_output, sample, result)
@@ -225,7 +228,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
 
         ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the predictions in
         percent, each per token that learns from the teacher; ``without_teacher``: the percentage that doesn't;
-        ``kd_selected``: the percentage of those that could, and ``kd_rank_loss`` per token, where these are asked for.
+        ``kd_selected``: the percentage of those that could, ``kd_rank_loss`` per token, and ``kd_augmented``: the
+        percentage of decoder inputs that were replaced by another token, where these are asked for.
         """
         super().reduce_metrics(logging_outputs)
         logged = {name for output in logging_outputs for name in output}
@@ -249,6 +253,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         missing = total["tokens_with_rows"] - total["teacher_tokens"]
         log("without_teacher", missing, "tokens_with_rows", 100)
         log("kd_alpha", total["kd_alpha"], "tokens_with_rows", 1)
+        if "kd_augmented" in logged:
+            log("kd_augmented", total["kd_augmented"], "tokens_with_rows", 100)
         log("kd_selected", total["teacher_tokens"], "kd_candidates", 100)
         if "kd_rank_loss" in logged:
             log("kd_rank_loss", total["kd_rank_loss"], "teacher_tokens", 1)

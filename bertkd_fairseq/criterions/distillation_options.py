@@ -21,7 +21,7 @@ from bertkd_fairseq.loss import (
     is_alpha,
     option_problems,
 )
-from bertkd_fairseq.token_selection import (
+from bertkd_fairseq.targets.selection import (
     ALL,
     SELECTIONS,
     SHARE,
@@ -121,6 +121,13 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
         metadata={
             "help": "weight, within alpha, of ranking the teacher's first guess first among the student's, 0: off "
             "(TIE-KD, arXiv 2305.08096)"
+        },
+    )
+    kd_augment: float = field(
+        default=0.0,
+        metadata={
+            "help": "probability with which a decoder input is replaced, in training, by a draw from what the teacher "
+            "finds likely there, 0: off (Gao et al., ACL 2019). Needs a store, also with --kd-alpha 0"
         },
     )
     simcut_alpha: float = field(
@@ -231,4 +238,5 @@ def _selection_problems(
         (wrong_share, "--kd-token-share", "above 0 and at most 1", share),
         (not 0.0 <= gamma < math.inf, "--kd-loss-correction", finite, gamma),
         (not 0.0 <= weight < math.inf, "--kd-rank-first", finite, weight),
+        (not 0.0 <= cfg.kd_augment <= 1.0, "--kd-augment", "from 0 to 1", cfg.kd_augment),
     ]

@@ -298,14 +298,16 @@ def test_wrong_options_of_the_selection_are_named() -> None:
             kd_token_share=0.0,
             kd_loss_correction=-1.0,
             kd_rank_first=math.inf,
+            kd_augment=1.5,
         )
     assert str(error.value) == (
-        "4 problems:\n"
+        "5 problems:\n"
         "  1. `--kd-token-selection` must be one of all, student-loss, teacher-confidence, teacher-right, "
         "but is some instead.\n"
         "  2. `--kd-token-share` must be above 0 and at most 1, but is 0.0 instead.\n"
         "  3. `--kd-loss-correction` must be at least 0 and finite, but is -1.0 instead.\n"
-        "  4. `--kd-rank-first` must be at least 0 and finite, but is inf instead."
+        "  4. `--kd-rank-first` must be at least 0 and finite, but is inf instead.\n"
+        "  5. `--kd-augment` must be from 0 to 1, but is 1.5 instead."
     )
     with pytest.raises(ConfigurationError) as error:
         make_criterion(kd_token_share=0.3, kd_token_selection="teacher-right")

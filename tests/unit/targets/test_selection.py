@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bertkd_fairseq.token_selection import (
+from bertkd_fairseq.targets.selection import (
     ALL,
     SELECTIONS,
     STUDENT_LOSS,
@@ -119,7 +119,7 @@ def test_half_precision_and_slices_make_no_seam(monkeypatch: pytest.MonkeyPatch)
     logits, target = make_batch(0)[:2]
     wanted = -torch.nn.functional.cross_entropy(logits, target, reduction="none")
     torch.testing.assert_close(label_logprobs(logits, target), wanted, rtol=1e-12, atol=1e-12)
-    monkeypatch.setattr("bertkd_fairseq.token_selection._CHUNK_ELEMENTS", 5 * SYMBOLS)
+    monkeypatch.setattr("bertkd_fairseq.targets.selection._CHUNK_ELEMENTS", 5 * SYMBOLS)
     torch.testing.assert_close(label_logprobs(logits, target), wanted, rtol=1e-12, atol=1e-12)
     half = label_logprobs(logits.half(), target)
     assert half.dtype == torch.float32

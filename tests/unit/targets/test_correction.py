@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bertkd_fairseq.correction import corrected_rows
 from bertkd_fairseq.loss import TAILS, bert_kd_loss
+from bertkd_fairseq.targets.correction import corrected_rows
 
 PAD, SYMBOLS, ROWS = 1, 13, 12
 
