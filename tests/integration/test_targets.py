@@ -81,7 +81,7 @@ def test_augmented_inputs_are_the_same_after_a_resume(
     for first, second in zip(one, parts, strict=True):
         for key in ("loss", "gnorm", "kd_augmented"):
             assert first[key] == second[key], key
-    assert all(5 < line["kd_augmented"] < 30 for line in one)
+    assert all(5 < line["kd_augmented"] < 40 for line in one)
     checkpoints = [
         load_safely(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two")
     ]
@@ -127,6 +127,7 @@ def test_inspect_says_of_draws_what_they_can_tell(data_bin: Path, sampled: Path)
         "those without a teacher, left out below",
         "gold token is among the draws",
         "probability of the drawn symbols, mean",
+        "perplexity of the gold token",
     ]
     done = run_command([*inspect, "--plot", "draws.png"], check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
