@@ -115,8 +115,8 @@ def make_random_store(folder: Path, gigabytes: float) -> Path:
     for block in writer.missing_blocks():
         tokens = len(writer.block_sentences(block)) * SENTENCE
         ids = generator.integers(0, SYMBOLS, size=(tokens, K), dtype=np.uint16)
-        halves = generator.random((tokens, K + 1), dtype=np.float32).astype(np.float16)
-        writer.write_block(block, TopKRows(ids, halves[:, :K], halves[:, K]))
+        halves = generator.random((tokens, K + 2), dtype=np.float32).astype(np.float16)
+        writer.write_block(block, TopKRows(ids, halves[:, :K], halves[:, K], halves[:, K + 1]))
     return writer.finish().path
 
 

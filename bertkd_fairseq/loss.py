@@ -130,6 +130,27 @@ def bert_kd_loss(
         )
 
 
+def rank_first_loss(logits: Tensor, topk_ids: Tensor, topk_logprobs: Tensor) -> Tensor:
+    """Return how far the teacher's first guess is from being the student's, summed over tokens.
+
+    ``sum_v max(0, p_v - p_first)`` with ``p`` the student's probabilities: 0 where the guess is first among them, 1 at
+    most. It ranks the teacher's first, and leaves the order of all others alone: the upper level of the ranking loss of
+    TIE-KD (arXiv 2305.08096), which finds that this is what students learn from.
+
+    Shapes: ``logits`` (N, V), any float dtype, worked on in at least float32; ``topk_ids``, ``topk_logprobs`` (N, K); a
+    row that is ``-inf`` throughout has no teacher.
+    """
+    present = topk_logprobs.isneginf().logical_not().any(1)  # (N,)
+    if not topk_ids.size(1):
+        return logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
+    with torch.autocast(logits.device.type, enabled=False):
+        first = topk_ids.gather(1, topk_logprobs.argmax(1, keepdim=True))  # (N, 1)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        p = logits.to(dtype).softmax(1)  # (N, V)
+        above = (p - p.gather(1, first)).clamp(min=0).sum(1)  # (N,)
+        return torch.where(present, above, 0.0).sum()
+
+
 def option_problems(
     *,
     alpha: float,

@@ -88,7 +88,8 @@ def random_rows(tokens: int, k: int, symbols: int, generator: np.random.Generato
     logprobs = -np.sort(generator.exponential(size=(tokens, k)), axis=1) - np.log(k)
     outside = np.log1p(-np.exp(logprobs).sum(1).clip(max=0.99))
     ids = generator.integers(0, symbols, size=(tokens, k))
-    return TopKRows(ids, logprobs.astype(np.float16), outside.astype(np.float16))
+    halves = (values.astype(np.float16) for values in (logprobs, outside, logprobs[:, -1]))
+    return TopKRows(ids, *halves)
 
 
 def load_task(data_bin: Path, topk: Path | None) -> Any:
@@ -160,7 +161,7 @@ class Recorder:
 
     def add(self, rows: TopKRows, gold: np.ndarray, eos: int, *predictions: Predictions) -> None:
         """Remember all of it."""
-        arrays = [rows.ids, rows.logprobs, rows.log_tail, gold]
+        arrays = [rows.ids, rows.logprobs, rows.log_tail, rows.gold_logprob, gold]
         for array in arrays + [answer.prediction for answer in predictions]:
             self.digest.update(np.ascontiguousarray(array).tobytes())
 

@@ -1,122 +1,42 @@
 """The student's criterion: :func:`bertkd_fairseq.loss.bert_kd_loss` for fairseq (stage 3, paper section 3.3)."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import replace
+from typing import Any
 
 import torch
 from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 
 from bertkd_fairseq.consistency import kl_divergence, symmetric_kl_divergence, token_cutoff
-from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
-from bertkd_fairseq.loss import (
-    ALPHAS,
-    CONSTANT,
-    GHOST,
-    LINEAR,
-    RENORMALIZE,
-    SCHEDULES,
-    UNIFORM,
-    AlphaSchedule,
-    BertKDLoss,
-    bert_kd_loss,
-    is_alpha,
-    option_problems,
+from bertkd_fairseq.criterions.distillation_options import (
+    HARD,
+    BertKDLabelSmoothedCrossEntropyConfig,
+    alpha_schedule,
+    distillation_problems,
+    gold_problem,
+    token_selection,
 )
+from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.loss import UNIFORM, BertKDLoss, bert_kd_loss, rank_first_loss
+from bertkd_fairseq.targets.correction import corrected_rows
 from bertkd_fairseq.teacher_rows import TeacherRows
-
-SAME, HARD = EOS_TARGETS = ("same", "hard")
 
 _NO_ROWS = (
     "this criterion needs the teacher's rows in every training batch, but there are none. "
     "Use --task translation_bert_kd with --teacher-topk, or set --kd-alpha 0."
 )
 
-_OPTIONS = {
-    "alpha": "--kd-alpha",
-    "temperature": "--kd-temperature",
-    "label_smoothing": "--label-smoothing",
-    "tail": "--kd-tail",
-}
-"""What the command line calls the options of the loss."""
+_OLD_ROWS = "one whose rows have none"
 
 _WATCHED = (
     *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
-    *("tokens_with_rows", "consistency_loss"),
+    *("tokens_with_rows", "consistency_loss", "kd_candidates", "kd_rank_loss"),
+    "kd_augmented",
 )
-
-
-@dataclass
-class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """Options of ``--criterion bert_kd_label_smoothed_cross_entropy``, beside fairseq's own."""
-
-    kd_alpha: float = field(
-        default=0.5,
-        metadata={
-            "help": f"weight of the teacher's soft targets, {ALPHAS}; 0: none (paper, equation 5)"
-        },
-    )
-    kd_temperature: float = field(
-        default=10.0,
-        metadata={
-            "help": "temperature of the teacher's softmax, not of the student's (footnote 8)"
-        },
-    )
-    kd_topk: int = field(
-        default=0,
-        metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"},
-    )
-    kd_tail: str = field(
-        default=RENORMALIZE,
-        metadata={
-            "help": f"what becomes of the teacher's mass outside its top K. {RENORMALIZE}: the K share it (paper). "
-            f"{GHOST}: it goes to one symbol that stands for all others. {UNIFORM}: all others share it. The last two "
-            "need --kd-temperature 1"
-        },
-    )
-    kd_eos: str = field(
-        default=SAME,
-        metadata={
-            "help": f"what EOS is trained on, which the teacher always knows. {SAME}: as any token (paper). {HARD}: "
-            "train EOS on its label only. A high temperature would give most of its weight to wrong symbols"
-        },
-    )
-    kd_alpha_schedule: str = field(
-        default=CONSTANT,
-        metadata={
-            "help": f"{CONSTANT}: always --kd-alpha. {LINEAR}: from --kd-alpha to --kd-alpha-end"
-        },
-    )
-    kd_alpha_end: Optional[float] = field(
-        default=None, metadata={"help": "alpha at the end of a linear schedule"}
-    )
-    kd_alpha_updates: int = field(
-        default=0, metadata={"help": "updates that a linear schedule takes"}
-    )
-    simcut_alpha: float = field(
-        default=0.0,
-        metadata={
-            "help": "weight of SimCut consistency training beside distillation, 0: off "
-            "(arXiv 2206.02368, section 3; its authors use 3)"
-        },
-    )
-    simcut_p: float = field(
-        default=0.05, metadata={"help": "share of tokens that SimCut blanks (its authors: 0.05)"}
-    )
-    rdrop_alpha: float = field(
-        default=0.0,
-        metadata={
-            "help": "weight of R-Drop consistency training beside distillation, 0: off "
-            "(arXiv 2106.14448, equation 4; its authors use 5)"
-        },
-    )
 
 
 def check_student(model: torch.nn.Module, cfg: Any) -> None:
@@ -142,12 +62,6 @@ def check_logits(model: torch.nn.Module) -> None:
         )
 
 
-def alpha_schedule(cfg: Any) -> AlphaSchedule:
-    """Return the schedule of alpha that a criterion's configuration asks for."""
-    kind, end = cfg.kd_alpha_schedule, cfg.kd_alpha_end
-    return AlphaSchedule(cfg.kd_alpha, kind, end, cfg.kd_alpha_updates)
-
-
 @register_criterion(
     "bert_kd_label_smoothed_cross_entropy", dataclass=BertKDLabelSmoothedCrossEntropyConfig
 )
@@ -161,10 +75,11 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         super().__init__(
             task, cfg.sentence_avg, cfg.label_smoothing, cfg.ignore_prefix_size, cfg.report_accuracy
         )
-        raise_all(_problems(cfg))
+        raise_all(distillation_problems(cfg))
         self.cfg = cfg
         self.schedule = alpha_schedule(cfg)
         self.alpha = self.schedule.at(0)
+        self.selection = token_selection(cfg)
         self.eos = task.target_dictionary.eos()
 
     def train(self, mode: bool = True) -> "BertKDLabelSmoothedCrossEntropy":
@@ -189,7 +104,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Return the loss summed over target tokens (in nats), the sample size, and what is logged."""
         net_output = model(**sample["net_input"])
-        result = self.distill(model, net_output, sample)
+        result, watched = self.distill(model, net_output, sample)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "nll_loss": result.nll_loss.detach(),
@@ -205,7 +120,10 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 "teacher_mass": result.teacher_mass,
                 "teacher_agreement": result.agreements,
                 "kd_alpha": self.alpha * sample["ntokens"],
+                **watched,
             }
+            if self.cfg.kd_augment > 0:
+                logging_output["kd_augmented"] = sample.get("augmented_tokens", 0)
         loss = result.loss
         if model.training and (self.cfg.simcut_alpha > 0 or self.cfg.rdrop_alpha > 0):
             loss, consistency = self._with_consistency(model, net_output, sample, result)
@@ -219,8 +137,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
 
     def distill(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any]
-    ) -> BertKDLoss:
-        """Flatten the batch to tokens and return its loss.
+    ) -> tuple[BertKDLoss, dict[str, torch.Tensor]]:
+        """Flatten the batch to tokens and return its loss, and what is logged beside it.
 
         :raises ConfigurationError: if there is nothing to distil, or nothing to distil into.
         """
@@ -231,22 +149,58 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 raise ConfigurationError(_NO_ROWS)
             rows = TeacherRows.without_teacher(sample["target"], k=0)
         rows = rows.map(self._tokens)
+        logits = self._tokens(net_output[0])
         target = self._tokens(sample["target"])  # (tokens,)
-        logprobs = rows.logprobs  # (tokens, K)
         if self.cfg.kd_eos == HARD:
-            logprobs = logprobs.masked_fill(target.eq(self.eos).unsqueeze(1), float("-inf"))
-        return bert_kd_loss(
-            self._tokens(net_output[0]),
+            rows = rows.only(target.ne(self.eos))
+        selected, watched = self._select(logits, target, rows)
+        corrected = self._correct(logits, target, selected)
+        result = bert_kd_loss(
+            logits,
             target,
-            rows.ids,
-            logprobs,
+            corrected.ids,
+            corrected.logprobs,
             alpha=self.alpha,
             temperature=self.cfg.kd_temperature,
             label_smoothing=self.eps,
             ignore_index=self.padding_idx,
             tail=self.cfg.kd_tail,
-            log_tail=rows.log_tail,
+            log_tail=corrected.log_tail,
         )
+        if self.cfg.kd_rank_first > 0:
+            first = selected.only(target.ne(self.padding_idx))
+            ranking = rank_first_loss(logits, first.ids, first.logprobs)
+            watched["kd_rank_loss"] = ranking.detach()
+            weight = self.alpha * self.cfg.kd_rank_first
+            result = replace(result, loss=result.loss + weight * ranking)
+        return result, watched
+
+    def _select(
+        self, logits: torch.Tensor, target: torch.Tensor, rows: TeacherRows
+    ) -> tuple[TeacherRows, dict[str, torch.Tensor]]:
+        """Return the rows of the tokens that learn from the teacher, and from how many these were selected."""
+        if self.selection.is_all:
+            return rows, {}
+        if self.cfg.kd_better_only and rows.gold_logprob is None:
+            raise ConfigurationError(gold_problem(self.cfg, _OLD_ROWS))
+        rows = rows.only(target.ne(self.padding_idx))
+        candidates = rows.logprobs.isneginf().logical_not().any(1).sum()
+        chosen = self.selection.chosen(logits, target, rows.ids, rows.logprobs, rows.gold_logprob)
+        return rows.only(chosen), {"kd_candidates": candidates}
+
+    def _correct(
+        self, logits: torch.Tensor, target: torch.Tensor, rows: TeacherRows
+    ) -> TeacherRows:
+        if not self.cfg.kd_loss_correction > 0:
+            return rows
+        if rows.gold_logprob is None:
+            raise ConfigurationError(gold_problem(self.cfg, _OLD_ROWS))
+        ids, logprobs, log_tail = corrected_rows(
+            *(rows.ids, rows.logprobs, rows.log_tail, target, rows.gold_logprob),
+            gamma=self.cfg.kd_loss_correction,
+            tail_symbols=logits.size(1) if self.cfg.kd_tail == UNIFORM else None,
+        )
+        return TeacherRows(ids, logprobs, log_tail)
 
     def _with_consistency(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any], result: BertKDLoss
@@ -261,7 +215,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             return result.loss + self.cfg.simcut_alpha * divergence, divergence
         other = model(**sample["net_input"])
         divergence = symmetric_kl_divergence(logits, self._tokens(other[0]), kept)
-        both = (result.loss + self.distill(model, other, sample).loss) / 2
+        both = (result.loss + self.distill(model, other, sample)[0].loss) / 2
         return both + self.cfg.rdrop_alpha / 2 * divergence, divergence
 
     def _tokens(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -273,7 +227,9 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         """Log as fairseq does, and more for batches with a teacher.
 
         ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the predictions in
-        percent, each per token that has a teacher; ``without_teacher``: the percentage that has none.
+        percent, each per token that learns from the teacher; ``without_teacher``: the percentage that doesn't;
+        ``kd_selected``: the percentage of those that could, ``kd_rank_loss`` per token, and ``kd_augmented``: the
+        percentage of decoder inputs that were replaced by another token, where these are asked for.
         """
         super().reduce_metrics(logging_outputs)
         logged = {name for output in logging_outputs for name in output}
@@ -297,47 +253,10 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         missing = total["tokens_with_rows"] - total["teacher_tokens"]
         log("without_teacher", missing, "tokens_with_rows", 100)
         log("kd_alpha", total["kd_alpha"], "tokens_with_rows", 1)
+        if "kd_augmented" in logged:
+            log("kd_augmented", total["kd_augmented"], "tokens_with_rows", 100)
+        log("kd_selected", total["teacher_tokens"], "kd_candidates", 100)
+        if "kd_rank_loss" in logged:
+            log("kd_rank_loss", total["kd_rank_loss"], "teacher_tokens", 1)
         if "consistency_loss" in logged:
             log("consistency_loss", total["consistency_loss"], "ntokens", bits)
-
-
-def _problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[str]:
-    problems = option_problems(
-        alpha=cfg.kd_alpha,
-        temperature=cfg.kd_temperature,
-        label_smoothing=cfg.label_smoothing,
-        tail=cfg.kd_tail,
-        names=_OPTIONS,
-    )
-    wrong = [
-        (cfg.kd_topk < 0, "--kd-topk", "at least 0", cfg.kd_topk),
-        (cfg.kd_eos not in EOS_TARGETS, "--kd-eos", f"one of {', '.join(EOS_TARGETS)}", cfg.kd_eos),
-        *_schedule_problems(cfg),
-        (not cfg.simcut_alpha >= 0.0, "--simcut-alpha", "at least 0", cfg.simcut_alpha),
-        (not 0.0 < cfg.simcut_p < 1.0, "--simcut-p", "between 0 and 1", cfg.simcut_p),
-        (not cfg.rdrop_alpha >= 0.0, "--rdrop-alpha", "at least 0", cfg.rdrop_alpha),
-        (cfg.ignore_prefix_size < 0, "--ignore-prefix-size", "at least 0", cfg.ignore_prefix_size),
-    ]
-    problems += [must_be(name, wanted, seen) for is_so, name, wanted, seen in wrong if is_so]
-    if cfg.kd_alpha_schedule == CONSTANT and (cfg.kd_alpha_end is not None or cfg.kd_alpha_updates):
-        problems.append(
-            f"--kd-alpha-end and --kd-alpha-updates have no meaning without --kd-alpha-schedule {LINEAR}. "
-            "Add it, or leave them out."
-        )
-    if cfg.simcut_alpha > 0 and cfg.rdrop_alpha > 0:
-        problems.append("--simcut-alpha and --rdrop-alpha exclude each other. Leave one out.")
-    return problems
-
-
-def _schedule_problems(
-    cfg: BertKDLabelSmoothedCrossEntropyConfig,
-) -> list[tuple[bool, str, str, object]]:
-    """Return for each option of the schedule whether it is wrong, its name, what is wanted and what is seen."""
-    kind, end, updates = cfg.kd_alpha_schedule, cfg.kd_alpha_end, cfg.kd_alpha_updates
-    linear, with_it = kind == LINEAR, f"with --kd-alpha-schedule {LINEAR}"
-    kinds = f"one of {', '.join(SCHEDULES)}"
-    return [
-        (kind not in SCHEDULES, "--kd-alpha-schedule", kinds, kind),
-        (linear and not is_alpha(end), "--kd-alpha-end", f"{ALPHAS} {with_it}", end),
-        (linear and updates < 1, "--kd-alpha-updates", f"at least 1 {with_it}", updates),
-    ]

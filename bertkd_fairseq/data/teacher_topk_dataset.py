@@ -8,23 +8,40 @@ import numpy as np
 import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
+from bertkd_fairseq.masking import sentence_generator
+from bertkd_fairseq.targets.augmentation import Augmentation, likely_tokens
 from bertkd_fairseq.teacher_rows import TeacherRows
-from bertkd_fairseq.topk_store import TopKStore
+from bertkd_fairseq.topk_store import TopKRows, TopKStore
 from bertkd_fairseq.topk_store.joined import JoinedStores
 
 
 class TeacherTopKDataset(BaseWrapperDataset):
     """Add :class:`TeacherRows` to the batches of a :class:`LanguagePairDataset`.
 
-    The batch's ``id`` is the row of the data-bin, whatever fairseq filtered, shuffled or sorted.
+    The batch's ``id`` is the row of the data-bin, whatever fairseq filtered, shuffled or sorted. With an
+    ``augmentation``, some decoder inputs are what the teacher finds likely in their place; how many were replaced by
+    another token is the batch's ``augmented_tokens``. Drawn by seed, epoch and sentence alone, they are the same on any
+    number of workers and after a resume.
     """
 
     def __init__(
-        self, pairs: LanguagePairDataset, store: TopKStore | JoinedStores, topk: int
+        self,
+        pairs: LanguagePairDataset,
+        store: TopKStore | JoinedStores,
+        topk: int,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(pairs)
         self.store = store
         self.topk = topk
+        self.augmentation = augmentation
+        # In shared memory: fairseq's workers outlive the epoch with a copy of everything else.
+        self._epoch = torch.ones(1, dtype=torch.long).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other decoder inputs from now on."""
+        super().set_epoch(epoch)
+        self._epoch.fill_(epoch)
 
     def collater(self, samples: list[dict[str, Any]], **kwargs: Any) -> dict[str, Any]:
         """Collate as fairseq does, then place the teacher's rows where the target has tokens.
@@ -38,17 +55,45 @@ class TeacherTopKDataset(BaseWrapperDataset):
         # Rows are looked up, which numpy does faster than placing them; padding finds one row more, the last.
         tokens = np.flatnonzero(target.ne(self.dataset.tgt_dict.pad()).numpy())
         rows = self.store.sentences(batch["id"].numpy()).first(self.topk)
+        if self.augmentation is not None:
+            self._augment(batch, tokens, rows, self.augmentation)
         where = np.full(target.numel(), len(tokens))
         where[tokens] = np.arange(len(tokens))
         no_teacher = ((0, 1), (0, 0))
         ids = np.pad(rows.ids, no_teacher).take(where, axis=0).astype(np.int64)
         logprobs = np.pad(rows.logprobs, no_teacher, constant_values=-np.inf).take(where, axis=0)
         log_tail = np.pad(rows.log_tail.astype(np.float16), (0, 1)).take(where)
+        gold = None
+        if rows.gold_logprob is not None:
+            padded = np.pad(rows.gold_logprob, (0, 1), constant_values=-np.inf)
+            gold = torch.from_numpy(padded.take(where)).view_as(target)
         return TeacherRows(
             ids=torch.from_numpy(ids).view(*target.shape, -1),
             logprobs=torch.from_numpy(logprobs).view(*target.shape, -1),
             log_tail=torch.from_numpy(log_tail).view_as(target),
+            gold_logprob=gold,
         ).to_sample(batch)
+
+    def _augment(
+        self, batch: dict[str, Any], tokens: np.ndarray, rows: TopKRows, augmentation: Augmentation
+    ) -> None:
+        """Replace decoder inputs of the batch, whose target tokens stand at ``tokens`` (n,) of it flattened."""
+        target = batch["target"].numpy().reshape(-1)[tokens]  # (n,)
+        sizes = np.asarray(self.dataset.tgt_sizes)[batch["id"].numpy()]  # (N,)
+        epoch = int(self._epoch)
+        uniforms = np.concatenate(
+            [
+                sentence_generator(augmentation.seed, epoch, sentence).random((size, 2))
+                for sentence, size in zip(batch["id"].tolist(), sizes.tolist(), strict=True)
+            ]
+        )
+        likely = likely_tokens(target, rows.ids, rows.logprobs, uniforms, augmentation)
+        # Each token is the next one's input, in the column behind its own; nothing reads a sentence's last.
+        inner = np.ones(len(tokens), dtype=bool)
+        inner[np.cumsum(sizes) - 1] = False
+        inputs = batch["net_input"]["prev_output_tokens"].view(-1)
+        inputs[torch.from_numpy(tokens[inner] + 1)] = torch.from_numpy(likely[inner])
+        batch["augmented_tokens"] = int((likely != target)[inner].sum())
 
     @property
     def sizes(self) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bertkd_fairseq.dump.rows import BlockDump
+from bertkd_fairseq.dump.rows import BlockDump, gold_of
 from bertkd_fairseq.dump.scores import Score, TeacherScore
 from bertkd_fairseq.dump.teachers import Pair, Teacher
 from bertkd_fairseq.topk_store.rows import TopKRows
@@ -77,11 +77,6 @@ def mixed_log_probs(
         hear(log_probs)
         mixed = torch.logaddexp(mixed.to(log_probs.device), log_probs + math.log(weight))
     return mixed
-
-
-def gold_of(batch: Sequence[Pair], device: torch.device) -> Tensor:
-    """Return the target tokens of all pairs, one after the other: (rows,) int64."""
-    return torch.from_numpy(np.concatenate([pair.target for pair in batch])).to(device)
 
 
 def score(log_probs: Tensor, gold: Tensor, eos: int) -> TeacherScore:

@@ -50,6 +50,11 @@ class MaskedCopy:
     rows: np.ndarray
     uniforms: np.ndarray
 
+    @property
+    def gold(self) -> np.ndarray:
+        """The target tokens that are masked: (M,)."""
+        return self.target[self.question.asked]
+
     def __len__(self) -> int:
         return input_length(len(self.source), len(self.target))
 
@@ -60,11 +65,14 @@ A = TypeVar("A", bound="Asked")
 class Asked(Protocol):
     """Something that a teacher is asked about. Its length is the number of positions that it takes in a batch.
 
-    ``rows``: the rows of a block that it fills. ``uniforms``: their random numbers.
+    ``rows``: the rows of a block that it fills. ``gold``: their target tokens. ``uniforms``: their random numbers.
     """
 
     @property
     def rows(self) -> np.ndarray: ...
+
+    @property
+    def gold(self) -> np.ndarray: ...
 
     @property
     def uniforms(self) -> np.ndarray: ...
@@ -147,10 +155,11 @@ class BlockDump(ABC, Generic[A]):
 
     def rows_of(self, logits: Tensor, batch: Sequence[A]) -> TopKRows:
         """Return the store's rows for the logits (M, V) of a batch."""
+        gold = gold_of(batch, self.device)
         if self.sampling is None:
-            return top_rows(logits, self.topk)
+            return top_rows(logits, self.topk, gold)
         uniforms = np.concatenate([asked.uniforms for asked in batch])  # (M, num_samples)
-        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device))
+        return sampled_rows(logits, torch.from_numpy(uniforms).to(self.device), gold)
 
 
 @dataclass(kw_only=True)
@@ -211,11 +220,17 @@ def masked_logits(
     return logits
 
 
-def top_rows(logits: Tensor, k: int) -> TopKRows:
+def gold_of(batch: Sequence[Asked], device: torch.device) -> Tensor:
+    """Return the target tokens of all that is asked, one after the other: (M,) int64."""
+    gold = np.concatenate([asked.gold for asked in batch]).astype(np.int64)
+    return torch.from_numpy(gold).to(device)
+
+
+def top_rows(logits: Tensor, k: int, gold: Tensor) -> TopKRows:
     """Return the ``k`` largest entries of logits (M, V) as log-probabilities, and the log of the remaining probability.
 
-    It is computed in float32. The tail is a sum over the other entries, not 1 minus the sum of the top, which would be
-    less exact.
+    The log-probability of the target tokens ``gold`` (M,) is that of the same softmax. All is computed in float32. The
+    tail is a sum over the other entries, not 1 minus the sum of the top, which would be less exact.
     """
     logits = logits.float()
     values, ids = logits.topk(k, dim=1)  # (M, K), descending
@@ -225,16 +240,21 @@ def top_rows(logits: Tensor, k: int) -> TopKRows:
         ids=ids.cpu().numpy(),
         logprobs=(values - log_normalizer).half().cpu().numpy(),
         log_tail=(others - log_normalizer).squeeze(1).half().cpu().numpy(),
+        gold_logprob=(logits.gather(1, gold[:, None]) - log_normalizer)
+        .squeeze(1)
+        .half()
+        .cpu()
+        .numpy(),
     )
 
 
-def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
+def sampled_rows(logits: Tensor, uniforms: Tensor, gold: Tensor) -> TopKRows:
     """Return symbols drawn from the softmax of logits (M, V), each with the log of its share of the draws.
 
     This is random-sampling distillation (Sparse Logit Sampling, arXiv 2503.16870). The expected target is the teacher's
     whole distribution, so the gradient is unbiased; with the top K it isn't. ``uniforms`` (M, n) in [0, 1) are looked
     up in the cumulative distribution. A symbol that is drawn several times takes one entry. Unused entries are
-    ``-inf``.
+    ``-inf``. The log-probability of the target tokens ``gold`` (M,) is the teacher's own.
     """
     probabilities = logits.double().softmax(1)
     cumulated = probabilities.cumsum(1)
@@ -252,6 +272,7 @@ def sampled_rows(logits: Tensor, uniforms: Tensor) -> TopKRows:
         ids=ids.gather(1, order).cpu().numpy(),
         logprobs=(counts / counts.size(1)).log().half().cpu().numpy(),
         log_tail=others.log().half().cpu().numpy(),
+        gold_logprob=probabilities.gather(1, gold[:, None]).squeeze(1).log().half().cpu().numpy(),
     )
 
 

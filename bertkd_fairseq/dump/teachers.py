@@ -31,6 +31,11 @@ class Pair:
     uniforms: np.ndarray
     sentence: int = 0
 
+    @property
+    def gold(self) -> np.ndarray:
+        """What is asked for: every target token (L,)."""
+        return self.target
+
     def __len__(self) -> int:
         return max(len(self.source), len(self.target))
 

@@ -170,7 +170,11 @@ class TopKStoreWriter:
         where = block_rows(self.offsets, block, self.block_size)
         arrays = []
         for name in ROW_ARRAYS:
-            array = np.ascontiguousarray(getattr(rows, name), dtype=self._layout[name][1])
+            values = getattr(rows, name)
+            if values is None or len(values) != where.stop - where.start:
+                seen = None if values is None else len(values)
+                raise ValueError(must_be(f"rows.{name}", f"{where.stop - where.start} rows", seen))
+            array = np.ascontiguousarray(values, dtype=self._layout[name][1])
             # Only these bytes are written. A memory map would write whole pages back, and on a network file system
             # these could overwrite rows of another process.
             with open(self._store / f"{name}.npy", "r+b", buffering=0) as file:
@@ -205,11 +209,17 @@ class TopKStoreWriter:
                     kept = f"{error} The blocks in {self.partial} are kept: the same command continues."
                     raise StoreError(kept) from error
         raise_all(store_problems(self.path))
-        return self._open_complete()
+        store = self._open_complete()
+        if store.version != FORMAT_VERSION:
+            message = (
+                "%s is complete, of format %d: without what format %d has more. %s makes it anew"
+            )
+            log.info(message, self.path, store.version, FORMAT_VERSION, _FORCE)
+        return store
 
     def _open_complete(self) -> TopKStore:
         store = TopKStore.open(self.path)
-        self._check_same_plan(self.path, store.meta)
+        self._check_same_plan(self.path, store.meta, complete=True)
         return store
 
     def _finish(self) -> None:
@@ -303,10 +313,19 @@ class TopKStoreWriter:
             flush(new)
             new.rename(self.partial)
 
-    def _check_same_plan(self, folder: Path, begun: dict[str, Any]) -> None:
-        added = ("block_checksums", "signature", SCORES)
-        before = {key: value for key, value in begun.items() if key not in added}
-        if differ := differences(before, self._plan):
+    def _check_same_plan(
+        self, folder: Path, begun: dict[str, Any], *, complete: bool = False
+    ) -> None:
+        left_out = {"block_checksums", "signature", SCORES}
+        if (
+            begun.get("format_version") != FORMAT_VERSION
+        ):  # which says what both of them follow from
+            left_out |= {"dtypes", "bytes_per_token"} | ({"format_version"} if complete else set())
+        before, now = (
+            {key: value for key, value in plan.items() if key not in left_out}
+            for plan in (begun, self._plan)
+        )
+        if differ := differences(before, now):
             raise ConfigurationError(
                 f"{folder} was made with other settings ({differ}). "
                 f"Use the same settings, another folder, or {_FORCE} to start over."

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from bertkd_fairseq.data.store_match import data_hashes
-from bertkd_fairseq.dump.mixture import gold_of, mixed_log_probs
-from bertkd_fairseq.dump.rows import not_finite, token_batches
+from bertkd_fairseq.dump.mixture import mixed_log_probs
+from bertkd_fairseq.dump.rows import gold_of, not_finite, token_batches
 from bertkd_fairseq.dump.teachers import Pair, TooLongFor
 from bertkd_fairseq.progress import Progress
 from bertkd_fairseq.rescore.answers import Answers

@@ -13,16 +13,17 @@ from fairseq.data.encoders import TOKENIZER_REGISTRY
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.utils import split_paths
+from omegaconf import II
 
-from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import (
-    alpha_schedule,
-    check_student,
-)
+from bertkd_fairseq.criterions.bert_kd_label_smoothed_cross_entropy import check_student
+from bertkd_fairseq.criterions.distillation_options import alpha_schedule, gold_problem
 from bertkd_fairseq.data.parts import join_pairs, parts_of_pairs, split_parts
 from bertkd_fairseq.data.store_match import mismatches
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.errors import ConfigurationError, StoreError, must_be, raise_all
 from bertkd_fairseq.loss import RENORMALIZE
+from bertkd_fairseq.targets.augmentation import Augmentation
+from bertkd_fairseq.targets.selection import ALL, STUDENT_LOSS
 from bertkd_fairseq.tasks.checked import CheckedTask, data_problems, metric_problems
 from bertkd_fairseq.tasks.precision import AutocastMixin, PrecisionConfig
 from bertkd_fairseq.teacher_rows import TeacherRows
@@ -44,6 +45,7 @@ class TranslationBertKDConfig(PrecisionConfig, TranslationConfig):
             "several with colons between: one for each training split, folder by folder"
         },
     )
+    seed: int = II("common.seed")
 
 
 @register_task("translation_bert_kd", dataclass=TranslationBertKDConfig)
@@ -188,6 +190,11 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
                 "--teacher-topk must name a teacher store, but is missing. Make one with `bertkd dump-topk`, "
                 "or set --kd-alpha 0 to train without a teacher."
             )
+        if self.cfg.teacher_topk is None and self.distillation.kd_augment > 0:
+            raise ConfigurationError(
+                "--teacher-topk must name a teacher store for --kd-augment to draw from, but is missing. "
+                "Make one with `bertkd dump-topk`, or leave --kd-augment out."
+            )
         return self.cfg.teacher_topk is not None
 
     def _with_teacher(self, turn: int, combine: bool) -> TeacherTopKDataset:
@@ -207,6 +214,8 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
             for store, part, its_pairs in parts:
                 problems += mismatches(store, self._folders[now], part, self._langs, its_pairs)
                 problems += self._sampling_problems(store)
+                if store.version == 1 and (old := gold_problem(self.distillation, str(store.path))):
+                    problems.append(old)
         raise_all(problems + self._topk_problems(list(chain(*stores))), StoreError)
         self._all_checked = True
         for store in stores[turn]:
@@ -214,7 +223,12 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         topk = self.distillation.kd_topk or stores[turn][0].k
         first, *more = stores[turn]
         joined = JoinedStores(stores[turn], repeats, topk) if more else first
-        return TeacherTopKDataset(self.datasets[split], joined, topk)
+        augmentation = None
+        if self.distillation.kd_augment > 0:
+            dictionary = self.target_dictionary
+            never = (dictionary.bos(), dictionary.pad(), dictionary.eos())
+            augmentation = Augmentation(self.distillation.kd_augment, self.cfg.seed, never)
+        return TeacherTopKDataset(self.datasets[split], joined, topk, augmentation)
 
     def _open_stores(self, combine: bool) -> list[list[TopKStore]]:
         """Open the stores of each folder's parts: those of the first folder come first."""
@@ -251,11 +265,16 @@ class TranslationBertKDTask(CheckedTask, AutocastMixin, TranslationTask):
         """Return what would bias targets that were drawn at random."""
         if not store.sampled:
             return []
+        # Draws say little of the teacher's first guess, nor how probable it is.
+        wanted, selection = (ALL, STUDENT_LOSS), self.distillation.kd_token_selection
         cfg, because = self.distillation, f"with {store.path}, whose targets are sampled"
         wrong = [
             (cfg.kd_temperature != 1, "--kd-temperature", 1, cfg.kd_temperature),
             (cfg.kd_tail != RENORMALIZE, "--kd-tail", RENORMALIZE, cfg.kd_tail),
             (cfg.kd_topk != 0, "--kd-topk", 0, cfg.kd_topk),
+            (cfg.kd_loss_correction != 0, "--kd-loss-correction", 0, cfg.kd_loss_correction),
+            (cfg.kd_rank_first != 0, "--kd-rank-first", 0, cfg.kd_rank_first),
+            (selection not in wanted, "--kd-token-selection", " or ".join(wanted), selection),
         ]
         return [
             must_be(name, f"{want} {because}", seen)

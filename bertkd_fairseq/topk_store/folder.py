@@ -18,7 +18,13 @@ from bertkd_fairseq.files import (
     real_path,
     remove_own,
 )
-from bertkd_fairseq.topk_store.layout import FILES, FORMAT, META_FILE, PARTIAL_SUFFIX
+from bertkd_fairseq.topk_store.layout import (
+    FILES,
+    FORMAT,
+    META_FILE,
+    PARTIAL_SUFFIX,
+    files_of_format,
+)
 
 _PATIENCE_SECONDS = 600.0
 
@@ -36,7 +42,7 @@ UNFINISHED_FILES = (PLAN_FILE, *(f"{WORK}-*/{name}" for name in _WORK_FILES), *_
 
 def _store_files(folder: Path) -> tuple[str, ...] | None:
     # By the names alone, too: a store whose meta.json is damaged has to be replaceable.
-    named = folder.is_dir() and {*FILES} <= {*os.listdir(folder)}
+    named = folder.is_dir() and {*files_of_format(1)} <= {*os.listdir(folder)}
     return FILES if named or read_marker(folder / META_FILE).get("format") == FORMAT else None
 
 

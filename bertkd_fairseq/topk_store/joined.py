@@ -59,7 +59,4 @@ class JoinedStores:
             lengths.append(store.offsets[mine + 1] - store.offsets[mine])
         # `rows` has all tokens of the first store, then those of the second. This brings them into the order asked for.
         tokens = np.argsort(np.repeat(by_store, np.concatenate(lengths)), kind="stable")
-        names = ("ids", "logprobs", "log_tail")
-        return TopKRows(
-            **{name: np.concatenate([getattr(r, name) for r in rows])[tokens] for name in names}
-        )
+        return TopKRows.concatenated(rows)[tokens]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,13 @@ class TopKRows:
     """What the teacher predicts for some target tokens.
 
     ``ids`` (tokens, K); ``logprobs`` (tokens, K): theirs, descending; ``log_tail`` (tokens,): log of the probability
-    of all other symbols.
+    of all other symbols; ``gold_logprob`` (tokens,): of the target token, None in a store of format 1.
     """
 
     ids: np.ndarray
     logprobs: np.ndarray
     log_tail: np.ndarray
+    gold_logprob: np.ndarray | None = None
 
     @classmethod
     def without_teacher(cls, num_tokens: int, k: int) -> TopKRows:
@@ -26,6 +28,19 @@ class TopKRows:
             ids=np.zeros((num_tokens, k), dtype=np.int64),
             logprobs=np.full((num_tokens, k), -np.inf, dtype=np.float16),
             log_tail=np.zeros(num_tokens, dtype=np.float16),
+            gold_logprob=np.full(num_tokens, -np.inf, dtype=np.float16),
+        )
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[TopKRows]) -> TopKRows:
+        """Return the rows of all ``parts``; without ``gold_logprob`` where a part has none."""
+        golds = [part.gold_logprob for part in parts]
+        known = [gold for gold in golds if gold is not None]
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.logprobs for part in parts]),
+            np.concatenate([part.log_tail for part in parts]),
+            np.concatenate(known) if len(known) == len(golds) else None,
         )
 
     @property
@@ -45,7 +60,8 @@ class TopKRows:
 
     def __getitem__(self, where: np.ndarray | slice) -> TopKRows:
         """Return the rows at ``where``, as in numpy."""
-        return TopKRows(self.ids[where], self.logprobs[where], self.log_tail[where])
+        gold = None if self.gold_logprob is None else self.gold_logprob[where]
+        return TopKRows(self.ids[where], self.logprobs[where], self.log_tail[where], gold)
 
     def first(self, k: int) -> TopKRows:
         """Return the first ``k`` entries of every row; the mass of the others joins the tail, in float32."""
@@ -53,10 +69,12 @@ class TopKRows:
             return self
         outside = [self.logprobs[:, k:], self.log_tail[:, None]]
         log_tail = np.logaddexp.reduce(np.concatenate(outside, axis=1).astype(np.float32), axis=1)
-        return TopKRows(self.ids[:, :k], self.logprobs[:, :k], log_tail)
+        return TopKRows(self.ids[:, :k], self.logprobs[:, :k], log_tail, self.gold_logprob)
 
     def put(self, where: np.ndarray, other: TopKRows) -> None:
         """Write ``other``'s rows at the positions ``where`` (n,) of this one."""
         self.ids[where] = other.ids
         self.logprobs[where] = other.logprobs
         self.log_tail[where] = other.log_tail
+        if self.gold_logprob is not None:
+            self.gold_logprob[where] = other.gold_logprob

@@ -17,18 +17,17 @@ import numpy as np
 from bertkd_fairseq.errors import StoreError, must_be
 from bertkd_fairseq.files import hash_file
 from bertkd_fairseq.topk_store.layout import (
+    ARRAYS_OF_FORMAT,
     CHECKSUM_FILE,
-    FILES,
     FORMAT,
-    FORMAT_VERSION,
     META_FILE,
     PARTIAL_SUFFIX,
-    ROW_ARRAYS,
     SAMPLED,
     SYMBOLS_FILE,
     block_checksum,
     block_rows,
     checksum_lines,
+    files_of_format,
     store_layout,
 )
 from bertkd_fairseq.topk_store.rows import TopKRows
@@ -86,16 +85,16 @@ class TopKStore:
         folder = Path(path)
         with _readable(folder):
             meta = _read_meta(folder)
-            names = set(os.listdir(folder))
-            if names != set(FILES):
-                missing = [f"{name} is missing" for name in sorted(set(FILES) - names)]
+            names, files = set(os.listdir(folder)), set(files_of_format(meta["format_version"]))
+            if names != files:
+                missing = [f"{name} is missing" for name in sorted(files - names)]
                 if missing:
                     raise _damaged(folder, "; ".join(missing))
-                foreign = ", ".join(sorted(names - set(FILES)))
+                foreign = ", ".join(sorted(names - files))
                 raise StoreError(
                     f"the teacher store {folder} holds {foreign}, which doesn't belong there. Move it away."
                 )
-            store = cls(folder, meta, _read_digests(folder))
+            store = cls(folder, meta, _read_digests(folder, files))
         store._check_file(META_FILE)
         store._check_file(SYMBOLS_FILE)
         # Made now, so that mistakes show here and forked processes share both.
@@ -106,6 +105,11 @@ class TopKStore:
     def k(self) -> int:
         """Entries stored per token."""
         return int(self.meta["k"])
+
+    @property
+    def version(self) -> int:
+        """The version of the format; from 2 on rows have ``gold_logprob``."""
+        return int(self.meta["format_version"])
 
     @property
     def sampled(self) -> bool:
@@ -165,7 +169,7 @@ class TopKStore:
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
         rows = np.repeat(starts, lengths) + within
         # Three times as fast as indexing with an array.
-        return TopKRows(*(self._arrays[name].take(rows, axis=0) for name in ROW_ARRAYS))
+        return TopKRows(*(self._arrays[name].take(rows, axis=0) for name in self._row_arrays))
 
     def check(self, sentences: np.ndarray) -> None:
         """Compare the blocks of ``sentences`` (n,) with their checksums, each only once in a process.
@@ -180,7 +184,10 @@ class TopKStore:
             if not self._is_whole(block):
                 first = block * self._block_size
                 last = min(first + self._block_size, len(self)) - 1
-                where = f"block {block} (sentences {first} to {last}) of ids.npy, logprobs.npy or log_tail.npy"
+                *names, other = (f"{name}.npy" for name in self._row_arrays)
+                where = (
+                    f"block {block} (sentences {first} to {last}) of {', '.join(names)} or {other}"
+                )
                 raise _damaged(self.path, f"{where} differs from its checksum in {META_FILE}")
             self._checked[block] = 1
 
@@ -197,7 +204,7 @@ class TopKStore:
         """
         with _readable(self.path):
             stored = (self.path / CHECKSUM_FILE).read_bytes()
-            lines = checksum_lines(self.path)
+            lines = checksum_lines(self.path, files_of_format(self.version))
         if stored == "".join(lines.values()).encode():
             self._checked[:] = 1
             return []
@@ -212,7 +219,8 @@ class TopKStore:
     def _arrays(self) -> dict[str, np.ndarray]:
         """The memory-mapped arrays. Nothing in them is checked: not to be read but by the methods above."""
         keys = ("num_tokens", "num_sentences", "k", "num_symbols")
-        layout = store_layout(*(int(self.meta[key]) for key in keys))
+        tokens, sentences, k, symbols = (int(self.meta[key]) for key in keys)
+        layout = store_layout(tokens, sentences, k, symbols, self.version)
         with _readable(self.path):
             return {name: _map_array(self.path, f"{name}.npy", *layout[name]) for name in layout}
 
@@ -224,12 +232,16 @@ class TopKStore:
         return np.frombuffer(mmap.mmap(-1, blocks), dtype=np.uint8)
 
     @property
+    def _row_arrays(self) -> tuple[str, ...]:
+        return ARRAYS_OF_FORMAT[self.version]
+
+    @property
     def _block_size(self) -> int:
         return int(self.meta["block_size"])
 
     def _is_whole(self, block: int) -> bool:
         rows = block_rows(self.offsets, block, self._block_size)
-        checksum = block_checksum(*(self._arrays[name][rows] for name in ROW_ARRAYS))
+        checksum = block_checksum(*(self._arrays[name][rows] for name in self._row_arrays))
         return bool(checksum == self.meta["block_checksums"][block])
 
     def _check_file(self, name: str) -> None:
@@ -269,11 +281,11 @@ def _map_array(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[
     return array
 
 
-def _read_digests(folder: Path) -> dict[str, str]:
+def _read_digests(folder: Path, files: set[str]) -> dict[str, str]:
     """Return the sha256 of every file as SHA256SUMS has it."""
     lines = (folder / CHECKSUM_FILE).read_text("ascii", "replace").splitlines()
     digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    missing = set(FILES) - {CHECKSUM_FILE} - set(digests)
+    missing = files - {CHECKSUM_FILE} - set(digests)
     if missing:
         raise _damaged(folder, f"{CHECKSUM_FILE} has no checksum of {', '.join(sorted(missing))}")
     return digests
@@ -314,8 +326,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         _ = [meta[key] for key in _REQUIRED]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"{META_FILE}: {error!r}") from error
-    if (kind, version) != (FORMAT, FORMAT_VERSION):
-        wanted, seen = f"{FORMAT} version {FORMAT_VERSION}", f"{kind} version {version}"
+    if kind != FORMAT or version not in ARRAYS_OF_FORMAT:
+        versions = " or ".join(map(str, ARRAYS_OF_FORMAT))
+        wanted, seen = f"{FORMAT} version {versions}", f"{kind} version {version}"
         hint = "Dump it again with this version of bertkd-fairseq."
         raise StoreError(must_be(f"format of {folder}", wanted, seen, hint))
     return meta

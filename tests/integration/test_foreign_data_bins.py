@@ -203,7 +203,9 @@ def check_rows(kind: Foreign, checkpoint: Path, data_bin: Path, store: TopKStore
         whole = hugging_face_logits(
             family, stock, rows[None], types[None], torch.ones_like(types)[None]
         )[0, 1 + len(source) + positions]
-        wanted = top_rows(whole.masked_fill(teacher.never_predicted, float("-inf")), 4)
+        wanted = top_rows(
+            whole.masked_fill(teacher.never_predicted, float("-inf")), 4, target[positions]
+        )
         ids, logprobs = store.sentence(sentence)
         np.testing.assert_array_equal(ids[positions], wanted.ids)
         np.testing.assert_allclose(logprobs[positions], wanted.logprobs, atol=2e-3)

@@ -194,15 +194,29 @@ def test_alpha_zero_trains_exactly_as_fairseqs_criterion(
             )  # the last printed digit
 
 
+SELECTED = (
+    *("--kd-token-selection", "student-loss", "--kd-better-only"),
+    *("--kd-loss-correction", 1, "--kd-rank-first", 1),
+)
+
+
+@pytest.mark.parametrize("more", [(), SELECTED])
 def test_two_processes_equal_one_with_update_freq(
-    tmp_path: Path, data_bin: Path, topk: Path
+    tmp_path: Path, data_bin: Path, topk: Path, more: tuple[object, ...]
 ) -> None:
-    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--dropout", 0, "--max-update", 4)
+    options = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--dropout", 0, "--max-update", 4, *more)
     save_dir = ("--save-dir", tmp_path / "two")
     one = run_command(train_command(data_bin, *options, "--update-freq", 2, "--no-save")).stdout
     two = run_command(torchrun(2, train_command(data_bin, *options, *BLEU, *save_dir))).stdout
     for first, second in zip(logged(one), logged(two), strict=True):
-        for key in ("loss", "nll_loss", "kd_loss", "gnorm"):
+        keys = (
+            "loss",
+            "nll_loss",
+            "kd_loss",
+            "gnorm",
+            *(("kd_selected", "kd_rank_loss") if more else ()),
+        )
+        for key in keys:
             assert second[key] == pytest.approx(first[key], abs=2e-3), key
     # In several processes the counts of BLEU are saved as floats: such a checkpoint has to load too.
     generate = [
@@ -242,8 +256,9 @@ def test_a_damaged_block_is_named(tmp_path: Path, data_bin: Path, topk: Path) ->
     with changed_byte(copy / "logprobs.npy", -1, 1):
         assert start(data_bin, "--teacher-topk", copy, "--num-workers", 1) == (
             2,
-            f"error: the teacher store {copy} is damaged: block 0 (sentences 0 to 599) of ids.npy, logprobs.npy or "
-            "log_tail.npy differs from its checksum in meta.json. Dump it again with `bertkd dump-topk --force`.\n",
+            f"error: the teacher store {copy} is damaged: block 0 (sentences 0 to 599) of ids.npy, logprobs.npy, "
+            "log_tail.npy or gold_logprob.npy differs from its checksum in meta.json. "
+            "Dump it again with `bertkd dump-topk --force`.\n",
         )
 
 

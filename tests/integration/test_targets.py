@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertkd_fairseq.compat import load_safely
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import BERTKD, USER_DIR, fairseq_command, run_command
 from tests.integration.conftest import DISTILL, DUMP, STUDENT, logged, train_command
@@ -44,6 +45,60 @@ def test_a_run_with_everything_logs_it_and_its_checkpoint_decodes(
     run_command([*generate, "--user-dir", USER_DIR, "--max-len-b", 10, "--beam", 1])
 
 
+def test_a_run_with_selected_and_corrected_tokens_logs_it(data_bin: Path, topk: Path) -> None:
+    selection = ("--kd-token-selection", "student-loss", "--kd-token-share", 0.5)
+    more = ("--kd-better-only", "--kd-loss-correction", 1, "--kd-rank-first", 0.5)
+    command = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--no-save", *selection, *more)
+    lines = logged(run_command(train_command(data_bin, *command, *UPDATES)).stdout)
+    assert len(lines) == 5
+    for line in lines:
+        assert 0 < line["kd_selected"] <= 51
+        assert line["kd_selected"] == pytest.approx(100 - line["without_teacher"], abs=0.01)
+        assert 0 < line["kd_rank_loss"] < 1
+
+
+def test_augmented_inputs_are_the_same_after_a_resume(
+    tmp_path: Path, data_bin: Path, topk: Path
+) -> None:
+    """In the middle of the second epoch, with data-loader workers; and without any share of the teacher."""
+    augment = ("--kd-augment", 0.3, "--kd-alpha", 0, "--dropout", 0, "--num-workers", 1)
+    command = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--disable-validation", *augment)
+    updates = ("--max-tokens", 2500, "--save-interval-updates", 1, "--max-update")
+    one = logged(
+        run_command(
+            train_command(data_bin, *command, *updates, 12, "--save-dir", tmp_path / "one")
+        ).stdout
+    )
+    epoch = next(i for i, line in enumerate(one, 1) if line["epoch"] > 1)
+    assert epoch + 1 < 12
+    parts = []
+    for last in (epoch + 1, 12):
+        save = ("--save-dir", tmp_path / "two")
+        parts += logged(
+            run_command(train_command(data_bin, *command, *updates, last, *save)).stdout
+        )
+    assert len(one) == len(parts) == 12
+    for first, second in zip(one, parts, strict=True):
+        for key in ("loss", "gnorm", "kd_augmented"):
+            assert first[key] == second[key], key
+    assert all(5 < line["kd_augmented"] < 40 for line in one)
+    checkpoints = [
+        load_safely(tmp_path / name / "checkpoint_last.pt")["model"] for name in ("one", "two")
+    ]
+    for name, tensor in checkpoints[0].items():
+        assert tensor.equal(checkpoints[1][name]), name
+
+
+def test_augmentation_needs_a_store(data_bin: Path) -> None:
+    options = (*STUDENT, *DISTILL, "--no-save", "--kd-alpha", 0, "--kd-augment", 0.1, *UPDATES)
+    done = run_command(train_command(data_bin, *options), check=False)
+    assert (done.returncode, done.stderr[done.stderr.index("error:") :]) == (
+        2,
+        "error: --teacher-topk must name a teacher store for --kd-augment to draw from, but is missing. "
+        "Make one with `bertkd dump-topk`, or leave --kd-augment out.\n",
+    )
+
+
 def test_sampled_targets_say_what_they_are(data_bin: Path, sampled: Path) -> None:
     store = TopKStore.open(sampled)
     assert store.sampled
@@ -72,6 +127,7 @@ def test_inspect_says_of_draws_what_they_can_tell(data_bin: Path, sampled: Path)
         "those without a teacher, left out below",
         "gold token is among the draws",
         "probability of the drawn symbols, mean",
+        "perplexity of the gold token",
     ]
     done = run_command([*inspect, "--plot", "draws.png"], check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (
@@ -109,13 +165,18 @@ def test_students_learn_from_sampled_targets_at_temperature_one(
 
 def test_what_would_bias_sampled_targets_is_refused(data_bin: Path, sampled: Path) -> None:
     options = (*STUDENT, *DISTILL, "--teacher-topk", sampled, "--no-save", "--kd-topk", 4)
+    options += ("--kd-loss-correction", 1, "--kd-rank-first", 2)
+    options += ("--kd-token-selection", "teacher-right")
     done = run_command(train_command(data_bin, *options, *UPDATES), check=False)
     because = f"with {sampled}, whose targets are sampled"
     assert (done.returncode, done.stderr[done.stderr.index("error:") :]) == (
         2,
-        "error: 2 problems:\n"
+        "error: 5 problems:\n"
         f"  1. `--kd-temperature` must be 1 {because}, but is 10.0 instead.\n"
-        f"  2. `--kd-topk` must be 0 {because}, but is 4 instead.\n",
+        f"  2. `--kd-topk` must be 0 {because}, but is 4 instead.\n"
+        f"  3. `--kd-loss-correction` must be 0 {because}, but is 1.0 instead.\n"
+        f"  4. `--kd-rank-first` must be 0 {because}, but is 2.0 instead.\n"
+        f"  5. `--kd-token-selection` must be all or student-loss {because}, but is teacher-right instead.\n",
     )
 
 

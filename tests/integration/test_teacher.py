@@ -147,7 +147,7 @@ def test_the_checkpoint_loads_without_the_pretrained_folder(
         4,
     ]
     run_command(command, cwd="/")
-    for name in ("ids.npy", "logprobs.npy", "log_tail.npy", "offsets.npy"):
+    for name in ("ids.npy", "logprobs.npy", "log_tail.npy", "gold_logprob.npy", "offsets.npy"):
         assert (tmp_path / "topk" / name).read_bytes() == (topk / name).read_bytes(), name
 
 
@@ -173,6 +173,11 @@ def test_dump_is_aligned_with_the_data_bin(data_bin: Path, topk: Path) -> None:
         rows.log_tail.astype(np.float64)
     )
     np.testing.assert_allclose(mass, 1, atol=4e-3)  # five float16 logarithms
+    gold = np.concatenate([targets[index].numpy() for index in range(len(targets))])
+    hits = rows.ids == gold[:, None]
+    np.testing.assert_array_equal(rows.gold_logprob[hits.any(1)], rows.logprobs[hits])
+    assert (rows.gold_logprob <= rows.logprobs[:, -1])[~hits.any(1)].all()
+    assert 0 < hits.any(1).sum() < len(gold)
 
 
 def test_rows_are_what_the_teacher_says_of_each_token(
@@ -255,7 +260,7 @@ def test_a_dry_run_estimates_and_writes_nothing(
     command = [*DUMP, data_bin, "--path", teacher, "--destdir", dest, "--dry-run"]
     output = run_command(command).stdout
     values = dict(line.split() for line in output.splitlines())
-    assert int(values["bytes"]) == int(values["tokens"]) * 34 + 12 * int(values["sentences"])
+    assert int(values["bytes"]) == int(values["tokens"]) * 36 + 12 * int(values["sentences"])
     assert float(values["tokens_per_second"]) > 0
     assert not list(tmp_path.iterdir())
 

@@ -32,6 +32,7 @@ const ids = decode(data.ids, data.idBytes);
 const gold = decode(data.gold, data.idBytes);
 const logprobs = decode(data.logprobs, 2);
 const tails = decode(data.tail, 2);
+const goldLogprobs = data.goldLogprobs && decode(data.goldLogprobs, 2);
 const students = data.students.map((student) => ({
     name: student.name, entries: decode(student.entries, 2), gold: decode(student.gold, 2),
 }));
@@ -50,15 +51,17 @@ const sentences = data.sentences.map(
 const probabilities = (array, row) =>
     Array.from(array.subarray(row * data.k, (row + 1) * data.k), (bits) => Math.exp(half(bits)));
 
-/** What is said of one target token; `bound`: the reference is no entry, and `goldChance` its largest possible value. */
+/** What is said of one target token; `bound`: nobody knows the reference's probability, and `goldChance` is the largest possible. */
 function tokenAt(row) {
     const entries = Array.from(ids.subarray(row * data.k, (row + 1) * data.k));
     const teacher = probabilities(logprobs, row);
     const asked = teacher.some((p) => p > 0);
     const place = asked ? entries.indexOf(gold[row]) : -1;
     const rest = asked ? Math.exp(half(tails[row])) : 1;
-    const goldChance = place >= 0 ? teacher[place] : Math.min(rest, Math.min(...teacher));
-    return { row, entries, teacher, asked, place, rest, goldChance, bound: asked && place < 0, gold: gold[row] };
+    const bound = asked && place < 0 && !goldLogprobs;
+    const goldChance = place >= 0 ? teacher[place]
+        : bound || !asked ? Math.min(rest, Math.min(...teacher)) : Math.exp(half(goldLogprobs[row]));
+    return { row, entries, teacher, asked, place, rest, goldChance, bound, gold: gold[row] };
 }
 
 /** The soft target of the paper: softmax of the K log-probabilities / T. */
@@ -210,14 +213,15 @@ function chance(token) {
     if (!token.asked) return "–";
     const value = percent(token.goldChance);
     if (token.bound) return `<${Math.max(1, Math.ceil(100 * token.goldChance))} ≠`;
-    return token.place > 0 ? `${value} ≠` : `${value}`;
+    return token.place === 0 ? `${value}` : `${value} ≠`;
 }
 
 function tokenItem(token) {
     const kind = token.asked ? (token.place === 0 ? "" : "wrong") : "unasked";
     const spoken = !token.asked ? "the teacher was not asked"
         : token.bound ? `outside the top ${data.k}, below ${Math.max(1, Math.ceil(100 * token.goldChance))} percent`
-        : `${percent(token.goldChance)} percent, ${token.place ? `the teacher's number ${token.place + 1}` : "the teacher's first"}`;
+        : `${percent(token.goldChance)} percent, ${token.place < 0 ? `outside the top ${data.k}`
+            : token.place ? `the teacher's number ${token.place + 1}` : "the teacher's first"}`;
     const item = make(
         "div",
         { role: "option", tabindex: "-1", class: kind, "aria-label": `${name(data.symbols[token.gold])}, ${spoken}` },
@@ -259,7 +263,7 @@ const NONE = "–";
 
 /** A row for each entry, one for a reference that is none of them, one for everything else. */
 function showEntries() {
-    const { row, entries, teacher, asked, place, rest, goldChance } = state.token;
+    const { row, entries, teacher, asked, place, rest, goldChance, bound } = state.token;
     const temperature = Number($("temperature").value);
     const soft = asked ? softTarget(row, temperature) : [];
     const own = students.map((student) => probabilities(student.entries, row));
@@ -270,10 +274,10 @@ function showEntries() {
         i === place ? "gold" : "",
     ));
     if (place < 0) {
-        const known = asked ? `< ${number(goldChance)}` : NONE;
+        const known = bound ? `< ${number(goldChance)}` : asked ? number(goldChance) : NONE;
         rows.push(line(
             [symbolOf(gold[row]), make("span", { class: "mark" }, "reference")],
-            [cell("teacher", 0, known), cell("target", 0, NONE),
+            [cell("teacher", bound || !asked ? 0 : goldChance, known), cell("target", 0, NONE),
                 ...students.map((student) => cell("student", Math.exp(half(student.gold[row]))))],
             "gold",
         ));

@@ -82,6 +82,10 @@ def page_data(found: Exploration) -> dict[str, Any]:
         "ids": _encoded(ids, kind),
         "logprobs": _encoded(found.rows.logprobs, "f2"),
         "tail": _encoded(found.rows.log_tail, "f2"),
+        # A store of format 1 has none.
+        "goldLogprobs": None
+        if found.rows.gold_logprob is None
+        else _encoded(found.rows.gold_logprob, "f2"),
         "students": [
             {
                 "name": name,

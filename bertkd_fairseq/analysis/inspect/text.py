@@ -62,11 +62,12 @@ def _of_top_k(statistics: TopKStatistics, k: int) -> Iterator[list[str]]:
         (f"gold token is in the top {k}", f"{statistics.gold_in_top_k:.2f}%"),
         ("EOS is the teacher's first where it is gold", f"{statistics.eos_accuracy:.2f}%"),
         (f"probability in the top {k}, mean", f"{statistics.mass_in_top_k:.2f}%"),
+        *_perplexity(statistics),
     ]
     yield ["Against the gold tokens, EOS apart", *aligned(facts)]
     yield [
         "Rank of the gold token among the entries, EOS apart",
-        *aligned(_ranks(statistics.gold_rank_counts)),
+        *aligned(_ranks(statistics)),
     ]
     yield _percentiles(f"Probability in the top {k}", statistics.mass_percentiles)
     yield ["Soft target, EOS apart", *aligned(_softness(statistics.soft_targets))]
@@ -86,16 +87,31 @@ def _of_draws(statistics: DrawStatistics) -> Iterator[list[str]]:
         ("those without a teacher, left out below", f"{statistics.tokens_without_teacher:,}"),
         ("gold token is among the draws", f"{statistics.gold_among_draws:.2f}%"),
         ("probability of the drawn symbols, mean", f"{statistics.mass_of_drawn_symbols:.2f}%"),
+        *_perplexity(statistics),
     ]
     yield ["Against the gold tokens, EOS apart", *aligned(facts)]
     yield _percentiles("Probability of the drawn symbols", statistics.mass_percentiles)
 
 
-def _ranks(counts: Sequence[int]) -> Iterator[tuple[str, ...]]:
-    yield "rank", "tokens", "share"
+def _perplexity(statistics: TopKStatistics | DrawStatistics) -> Iterator[tuple[str, str]]:
+    """Yield what a store of format 1 doesn't know."""
+    if statistics.gold_perplexity is not None:
+        yield "perplexity of the gold token", f"{statistics.gold_perplexity:.3f}"
+    if statistics.gold_impossible:
+        yield (
+            "gold tokens without any probability, left out of it",
+            f"{statistics.gold_impossible:,}",
+        )
+
+
+def _ranks(statistics: TopKStatistics) -> Iterator[tuple[str, ...]]:
+    counts, bits = statistics.gold_rank_counts, statistics.gold_rank_bits
+    yield "rank", "tokens", "share", *(["bits, mean"] if bits else [])
     names = [*map(str, range(1, len(counts))), "none of them"]
-    for name, count in zip(names, counts, strict=True):
-        yield name, f"{count:,}", f"{100 * count / max(sum(counts), 1):.2f}%"
+    for rank, (name, count) in enumerate(zip(names, counts, strict=True)):
+        share = f"{100 * count / max(sum(counts), 1):.2f}%"
+        mean = bits[rank] if bits else None
+        yield name, f"{count:,}", share, *(["-" if mean is None else f"{mean:.2f}"] if bits else [])
 
 
 def _percentiles(what: str, percentiles: Sequence[MassPercentile]) -> list[str]:

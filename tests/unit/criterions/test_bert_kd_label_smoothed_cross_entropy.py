@@ -62,6 +62,7 @@ def make_batch() -> tuple[dict[str, Any], list[Tensor]]:
         "teacher_ids": ids,
         "teacher_logprobs": logprobs.masked_fill(target.eq(PAD)[..., None], -math.inf),
         "teacher_log_tail": (-logprobs.exp().sum(2)).log1p(),
+        "teacher_gold_logprob": teacher.gather(2, target[..., None]).squeeze(2),
     }
     return sample, answers
 
@@ -102,6 +103,17 @@ def test_a_linear_alpha_follows_the_updates() -> None:
         loss, _, logged = criterion(Student(answer), sample)
         torch.testing.assert_close(loss, reference(sample, answer, alpha), rtol=1e-12, atol=0)
         assert logged["kd_alpha"] == pytest.approx(5 * alpha)
+
+
+def test_alpha_may_rise_too() -> None:
+    options = {"kd_alpha_schedule": "linear", "kd_alpha_end": 0.8, "kd_alpha_updates": 4}
+    criterion = make_criterion(kd_alpha=0.0, **options)
+    assert criterion.schedule.needs_teacher
+    alphas = []
+    for update in (0, 1, 4, 5):
+        criterion.set_num_updates(update)
+        alphas.append(criterion.alpha)
+    assert alphas == pytest.approx([0.0, 0.2, 0.8, 0.8])
 
 
 def test_hard_eos_has_its_hard_label_alone() -> None:
@@ -181,6 +193,128 @@ def test_a_batch_without_rows_logs_nothing_of_the_teacher() -> None:
         criterion.reduce_metrics([criterion(Student(answer).eval(), sample)[2]])
     names = set(aggregate.get_smoothed_values())
     assert names == {"loss", "nll_loss", "ppl"}
+
+
+def test_tokens_that_are_not_selected_have_their_hard_label_alone() -> None:
+    sample, (answer, _) = make_batch()
+    firsts = sample["teacher_ids"].gather(2, sample["teacher_logprobs"].argmax(2, keepdim=True))
+    sample["target"][0, 0] = int(firsts[0, 0])
+    right = firsts.squeeze(2).eq(sample["target"])
+    assert 0 < int(right.sum()) < 5
+    criterion = make_criterion(kd_token_selection="teacher-right")
+    loss, _, logged = criterion(Student(answer), sample)
+    without = sample["teacher_logprobs"].masked_fill(~right[..., None], -math.inf)
+    wanted = reference(sample, answer, teacher_logprobs=without)
+    torch.testing.assert_close(loss, wanted, rtol=1e-12, atol=0)
+    assert int(logged["kd_candidates"]) == 5  # padding is no candidate
+    assert int(logged["teacher_tokens"]) == int(right.sum())
+
+
+def test_better_only_leaves_out_what_the_student_knows_better() -> None:
+    sample, (answer, _) = make_batch()
+    own = answer.log_softmax(2).gather(2, sample["target"][..., None]).squeeze(2)
+    better = sample["teacher_gold_logprob"] > own
+    kept = sample["target"].ne(PAD)
+    assert 0 < int(better[kept].sum()) < 5
+    loss, _, logged = make_criterion(kd_better_only=True)(Student(answer), sample)
+    without = sample["teacher_logprobs"].masked_fill(~better[..., None], -math.inf)
+    wanted = reference(sample, answer, teacher_logprobs=without)
+    torch.testing.assert_close(loss, wanted, rtol=1e-12, atol=0)
+    assert int(logged["teacher_tokens"]) == int(better[kept].sum())
+
+
+def test_ranking_is_weighed_within_alpha() -> None:
+    sample, (answer, _) = make_batch()
+    loss, _, logged = make_criterion(kd_rank_first=2.0, kd_alpha=0.3)(Student(answer), sample)
+    p, ranking = answer.softmax(2), 0.0
+    firsts = sample["teacher_ids"][..., 0]
+    for n, t in sample["target"].ne(PAD).nonzero().tolist():
+        above = [float(q - p[n, t, firsts[n, t]]) for q in p[n, t]]
+        ranking += sum(x for x in above if x > 0)
+    assert float(logged["kd_rank_loss"]) == pytest.approx(ranking, rel=1e-12)
+    wanted = float(reference(sample, answer, 0.3)) + 0.3 * 2.0 * ranking
+    assert float(loss) == pytest.approx(wanted, rel=1e-12)
+
+
+ALL_ON = {
+    "kd_token_selection": "student-loss",
+    "kd_token_share": 0.6,
+    "kd_better_only": True,
+    "kd_loss_correction": 1.5,
+    "kd_rank_first": 2.0,
+}
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_without_alpha_nothing_of_the_teacher_is_left(rows: bool) -> None:
+    """Byte by byte, the gradient too."""
+    sample, (answer, _) = make_batch()
+    if not rows:
+        sample = {name: value for name, value in sample.items() if "teacher" not in name}
+    found = []
+    for options in ({}, ALL_ON):
+        logits = answer.float().requires_grad_()
+        loss = make_criterion(kd_alpha=0.0, **options)(Student(logits), sample)[0]
+        loss.backward()
+        found.append((loss.detach(), logits.grad))
+    (plain, plain_gradient), (loss, gradient) = found
+    assert torch.equal(loss, plain) and torch.equal(gradient, plain_gradient)
+
+
+def test_everything_together_and_the_sums_of_two_workers() -> None:
+    sample, answers = make_batch()
+    criterion = make_criterion(kd_eos="hard", **ALL_ON)
+    outputs = [criterion(Student(each), sample)[2] for each in answers]
+    with metrics.aggregate() as aggregate:
+        criterion.reduce_metrics(outputs)
+    values = aggregate.get_smoothed_values()
+    chosen = sum(int(output["teacher_tokens"]) for output in outputs)
+    assert 0 < chosen < 6 and sum(int(output["kd_candidates"]) for output in outputs) == 6
+    assert values["kd_selected"] == pytest.approx(100 * chosen / 6, abs=1e-3)
+    assert values["without_teacher"] == pytest.approx(100 * (10 - chosen) / 10)
+    ranking = sum(float(output["kd_rank_loss"]) for output in outputs)
+    assert values["kd_rank_loss"] == pytest.approx(ranking / chosen, abs=1e-3)
+    rdrop = make_criterion(rdrop_alpha=1.0, **ALL_ON)
+    assert torch.isfinite(rdrop(Student(*answers), sample)[0])
+
+
+@pytest.mark.parametrize("options", [{"kd_better_only": True}, {"kd_loss_correction": 1.0}])
+def test_rows_of_format_1_are_refused_where_they_do_not_do(options: dict[str, Any]) -> None:
+    sample, (answer, _) = make_batch()
+    del sample["teacher_gold_logprob"]
+    [name] = (f"--{option.replace('_', '-')}" for option in options)
+    with pytest.raises(ConfigurationError) as error:
+        make_criterion(**options)(Student(answer), sample)
+    assert str(error.value) == (
+        f"`--teacher-topk` must be a store of format 2 for {name}: with the teacher's probability of every target "
+        "token, but is one whose rows have none instead. Dump it again with `bertkd dump-topk --force`."
+    )
+
+
+def test_wrong_options_of_the_selection_are_named() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        make_criterion(
+            kd_token_selection="some",
+            kd_token_share=0.0,
+            kd_loss_correction=-1.0,
+            kd_rank_first=math.inf,
+            kd_augment=1.5,
+        )
+    assert str(error.value) == (
+        "5 problems:\n"
+        "  1. `--kd-token-selection` must be one of all, student-loss, teacher-confidence, teacher-right, "
+        "but is some instead.\n"
+        "  2. `--kd-token-share` must be above 0 and at most 1, but is 0.0 instead.\n"
+        "  3. `--kd-loss-correction` must be at least 0 and finite, but is -1.0 instead.\n"
+        "  4. `--kd-rank-first` must be at least 0 and finite, but is inf instead.\n"
+        "  5. `--kd-augment` must be from 0 to 1, but is 1.5 instead."
+    )
+    with pytest.raises(ConfigurationError) as error:
+        make_criterion(kd_token_share=0.3, kd_token_selection="teacher-right")
+    assert str(error.value) == (
+        "--kd-token-share has no meaning without --kd-token-selection student-loss or teacher-confidence. "
+        "Add one, or leave it out."
+    )
 
 
 def test_all_wrong_options_are_named_at_once() -> None:

@@ -12,6 +12,7 @@ from fairseq.data import Dictionary, LanguagePairDataset
 from bertkd_fairseq.data.cmlm_dataset import CMLMDataset
 from bertkd_fairseq.data.teacher_topk_dataset import TeacherTopKDataset
 from bertkd_fairseq.masking import Future, TrainingMasks
+from bertkd_fairseq.targets.augmentation import Augmentation
 from bertkd_fairseq.teacher_rows import TeacherRows
 from bertkd_fairseq.topk_store import TopKStore
 from tests.unit.topk_store.test_store import make_rows, make_writer
@@ -134,4 +135,55 @@ def test_teacher_rows_follow_the_order_of_the_batch(
         np.testing.assert_array_equal(rows.ids[row][tokens], ids[:, :topk])
         np.testing.assert_array_equal(rows.logprobs[row][tokens], logprobs[:, :topk])
         assert torch.isneginf(rows.logprobs[row][~tokens]).all()
+        gold = store.sentences(np.array([index])).gold_logprob
+        np.testing.assert_array_equal(rows.gold_logprob[row][tokens], gold)
+        assert torch.isneginf(rows.gold_logprob[row][~tokens]).all()
     assert dataset.collater([]) == {}
+
+
+def decoder_inputs(dataset: TeacherTopKDataset, asked: tuple[int, ...]) -> dict[int, list[int]]:
+    """Return the decoder inputs of each sentence, without padding."""
+    batch = dataset.collater([dataset[index] for index in asked])
+    inputs = batch["net_input"]["prev_output_tokens"]
+    return {
+        index: inputs[row][inputs[row].ne(1)].tolist()
+        for row, index in enumerate(batch["id"].tolist())
+    }
+
+
+@pytest.mark.parametrize("left_pad_target", [False, True])
+def test_decoder_inputs_are_what_the_teacher_finds_likely(
+    store: TopKStore, left_pad_target: bool
+) -> None:
+    pairs = make_pairs(left_pad_target=left_pad_target)
+    plain = TeacherTopKDataset(pairs, store, 3)
+    dataset = TeacherTopKDataset(pairs, store, 3, Augmentation(1.0, 5, (0, 1, 2)))
+    everything = tuple(range(6))
+    before, now = decoder_inputs(plain, everything), decoder_inputs(dataset, everything)
+    for index in everything:
+        ids = store.sentence(index)[0]
+        assert before[index] == [2, *pairs.tgt[index][:-1].tolist()]
+        assert len(now[index]) == len(before[index]) and now[index][0] == 2
+        for place, token in enumerate(now[index][1:]):
+            assert token in ids[place] and token > 2
+    batches = [each.collater([each[i] for i in everything]) for each in (plain, dataset)]
+    assert batches[0]["target"].equal(batches[1]["target"])
+    for rows in zip(*map(TeacherRows.from_sample, batches), strict=True):
+        assert rows[0].equal(rows[1])
+    changed = sum(
+        a != b for index in everything for a, b in zip(before[index], now[index], strict=True)
+    )
+    assert batches[1]["augmented_tokens"] == changed > 0
+    assert "augmented_tokens" not in batches[0]
+
+
+def test_decoder_inputs_depend_on_seed_epoch_and_sentence_alone(store: TopKStore) -> None:
+    def inputs(epoch: int, *asked: int, seed: int = 5) -> dict[int, list[int]]:
+        dataset = TeacherTopKDataset(make_pairs(), store, 3, Augmentation(0.5, seed, (0, 1, 2)))
+        dataset.set_epoch(epoch)
+        return decoder_inputs(dataset, asked)
+
+    together = inputs(3, 0, 1, 2, 3, 4, 5)
+    assert {**inputs(3, 5, 0), **inputs(3, 4), **inputs(3, 1, 3, 2)} == together
+    assert inputs(4, 0, 1, 2, 3, 4, 5) != together
+    assert inputs(3, 0, 1, 2, 3, 4, 5, seed=6) != together

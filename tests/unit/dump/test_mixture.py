@@ -75,6 +75,7 @@ def test_rows_and_scores_are_those_of_the_weighted_mean(
             order = np.argsort(-each[2])
             assert rows.ids[row].tolist() == order.tolist()
             np.testing.assert_allclose(rows.logprobs[row], np.log(each[2][order]), rtol=1e-3)
+            np.testing.assert_allclose(rows.gold_logprob[row], np.log(each[2][gold]), rtol=1e-3)
             for found, p in zip(naive, each, strict=True):
                 found.append((gold == EOS, p.argmax() == gold, p[gold]))
             row += 1

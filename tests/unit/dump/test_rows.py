@@ -19,7 +19,8 @@ BOS, PAD, EOS = 0, 1, 2
 def test_top_rows_against_a_full_softmax_in_float64() -> None:
     logits = 5 * torch.randn(50, 40, generator=torch.Generator().manual_seed(0))
     logits[:, 7] = -torch.inf
-    rows = top_rows(logits, 8)
+    gold = torch.arange(50) % 40
+    rows = top_rows(logits, 8, gold)
     probabilities = np.exp(logits.double().numpy())
     probabilities /= probabilities.sum(1, keepdims=True)
     for row, p in enumerate(probabilities):
@@ -31,11 +32,16 @@ def test_top_rows_against_a_full_softmax_in_float64() -> None:
         )
         tail = np.delete(p, best).sum()
         np.testing.assert_allclose(rows.log_tail[row], np.log(tail), rtol=2**-11 + 1e-6)
+        with np.errstate(divide="ignore"):  # symbol 7
+            wanted = np.log(p[gold[row]])
+        np.testing.assert_allclose(rows.gold_logprob[row], wanted, rtol=2**-11 + 1e-6, atol=1e-6)
+        where = rows.ids[row] == int(gold[row])
+        assert (rows.logprobs[row][where] == rows.gold_logprob[row]).all()
 
 
 def test_the_tail_stays_exact_where_one_minus_the_sum_is_zero() -> None:
     logits = torch.tensor([[30.0, 29.0, 0.0, 0.0]])
-    rows = top_rows(logits, 2)
+    rows = top_rows(logits, 2, torch.tensor([3]))
     exact = np.log(2) - np.log(np.exp(30.0) + np.exp(29.0) + 2)
     np.testing.assert_allclose(rows.log_tail[0], exact, rtol=2**-11)
 
@@ -91,6 +97,7 @@ def test_rows_are_the_teachers_answers_in_data_order(
             assert rows.ids[row, 0] == peak
             exact = scores - np.log(np.exp(scores.astype(float)).sum())
             np.testing.assert_allclose(rows.logprobs[row], np.sort(exact)[::-1][:3], rtol=1e-3)
+            np.testing.assert_allclose(rows.gold_logprob[row], exact[target[position]], rtol=1e-3)
             row += 1
 
 
@@ -131,7 +138,8 @@ def test_a_target_that_leaves_no_room_for_the_source_has_no_teacher() -> None:
 def test_draws_are_counted_and_looked_up_in_the_cumulated_distribution() -> None:
     logits = torch.tensor([[0.5, 0.2, 0.0, 0.3]]).log()  # symbol 2 can't be drawn
     uniforms = torch.tensor([[0.0, 0.49, 0.6, 0.75, 0.999, 0.1, 0.2, 0.3]], dtype=torch.float64)
-    rows = sampled_rows(logits, uniforms)
+    rows = sampled_rows(logits, uniforms, torch.tensor([1]))
+    np.testing.assert_allclose(rows.gold_logprob, [np.log(0.2)], rtol=2**-11)
     assert rows.ids[0, :3].tolist() == [0, 3, 1]
     shares = dict(zip(rows.ids[0, :3].tolist(), np.exp(rows.logprobs[0, :3]), strict=True))
     assert shares == {
@@ -141,8 +149,9 @@ def test_draws_are_counted_and_looked_up_in_the_cumulated_distribution() -> None
     }
     assert np.isneginf(rows.logprobs[0, 3:]).all()
     assert np.isneginf(rows.log_tail[0])
-    few = sampled_rows(logits, uniforms[:, :2])
+    few = sampled_rows(logits, uniforms[:, :2], torch.tensor([2]))
     np.testing.assert_allclose(np.exp(np.float64(few.log_tail)), [0.5], rtol=2**-11)
+    assert np.isneginf(few.gold_logprob)
 
 
 def test_draws_depend_on_seed_and_sentence_alone() -> None:
@@ -177,10 +186,12 @@ def test_the_gradient_of_sampled_targets_is_unbiased_and_that_of_the_top_k_is_no
         return logits.grad.mean(0)
 
     uniforms = torch.rand(repeats, draws, generator=generator, dtype=torch.float64)
-    sampled = mean_gradient(sampled_rows(teacher.expand(repeats, -1), uniforms), repeats)
+    sampled = mean_gradient(
+        sampled_rows(teacher.expand(repeats, -1), uniforms, torch.zeros(repeats).long()), repeats
+    )
     deviation = (p * (1 - p) / (draws * repeats)).sqrt()[0]
     assert bool(((sampled - wanted[0]).abs() < 4.5 * deviation).all())
-    biased = mean_gradient(top_rows(teacher, draws), 1)
+    biased = mean_gradient(top_rows(teacher, draws, torch.tensor([0])), 1)
     assert bool(((biased - wanted[0]).abs() > 20 * deviation).any())
 
 

@@ -26,7 +26,7 @@ from tests.changed_bytes import MESSAGE, READERS, TRACEBACK, WRONG, changed_byte
 from tests.conftest import run_command
 from tests.unit.topk_store.test_store import SIZES, fill, make_writer
 
-BLOCK_2 = "block 2 (sentences 6 to 6) of ids.npy, logprobs.npy or log_tail.npy"
+BLOCK_2 = "block 2 (sentences 6 to 6) of ids.npy, logprobs.npy, log_tail.npy or gold_logprob.npy"
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_sentences_are_those_of_the_stores_one_after_the_other(
             st.lists(st.sampled_from(range(len(wanted))), max_size=9) if wanted else st.just([])
         )
         rows = joined.sentences(np.array(asked, dtype=np.int64))
-        for name in ("ids", "logprobs", "log_tail"):
+        for name in ("ids", "logprobs", "log_tail", "gold_logprob"):
             got = getattr(rows, name)
             if asked:
                 np.testing.assert_array_equal(

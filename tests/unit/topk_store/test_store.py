@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from bertkd_fairseq.dump.writer import TopKStoreWriter
 from bertkd_fairseq.errors import ConfigurationError, StoreError
 from bertkd_fairseq.topk_store import TopKStore
-from bertkd_fairseq.topk_store.layout import bytes_per_token
+from bertkd_fairseq.topk_store.joined import JoinedStores
+from bertkd_fairseq.topk_store.layout import (
+    ARRAYS_OF_FORMAT,
+    block_checksum,
+    block_rows,
+    bytes_per_token,
+    checksum_lines,
+    files_of_format,
+)
 from bertkd_fairseq.topk_store.rows import TopKRows
 
 SIZES = np.array([3, 1, 4, 1, 5, 9, 2])
@@ -29,6 +37,7 @@ def make_rows(num_tokens: int, k: int, num_symbols: int, seed: int) -> TopKRows:
         ids=generator.integers(0, num_symbols, size=(num_tokens, k)),
         logprobs=logprobs.astype(np.float16),
         log_tail=(-generator.exponential(size=num_tokens)).astype(np.float16),
+        gold_logprob=(-generator.exponential(size=num_tokens)).astype(np.float16),
     )
 
 
@@ -78,8 +87,10 @@ def test_round_trip(
         np.testing.assert_array_equal(got[0], ids[start : start + length])
         np.testing.assert_array_equal(got[1], logprobs[start : start + length])
         start += length
-    tails = store.sentences(np.arange(len(sizes))).log_tail
-    np.testing.assert_array_equal(tails, np.concatenate([rows.log_tail for rows in written]))
+    rows = store.sentences(np.arange(len(sizes)))
+    for name in ("log_tail", "gold_logprob"):
+        wanted = np.concatenate([getattr(each, name) for each in written])
+        np.testing.assert_array_equal(getattr(rows, name), wanted)
     np.testing.assert_array_equal(store.sizes, sizes)
     np.testing.assert_array_equal(store.crc32, np.arange(len(sizes)) + 2**31)
     assert store.symbols() == [f"w{symbol}" for symbol in range(num_symbols)]
@@ -88,7 +99,7 @@ def test_round_trip(
 
 @pytest.mark.parametrize(
     ("num_symbols", "dtype", "size"),
-    [(256, "uint8", 26), (257, "uint16", 34), (65_536, "uint16", 34), (65_537, "uint32", 50)],
+    [(256, "uint8", 28), (257, "uint16", 36), (65_536, "uint16", 36), (65_537, "uint32", 52)],
 )
 def test_ids_take_the_smallest_type(
     tmp_path: Path, num_symbols: int, dtype: str, size: int
@@ -118,7 +129,9 @@ def test_fewer_entries_leave_their_mass_to_the_tail() -> None:
     mass = np.array([[0.5, 0.2, 0.1, 0.2], [1.0, 0.0, 0.0, 0.0]])
     with np.errstate(divide="ignore"):
         logs = np.log(mass).astype(np.float16)
-    rows = TopKRows(np.arange(6).reshape(2, 3), logs[:, :3], logs[:, 3])
+    gold = np.array([-3, -4], np.float16)
+    rows = TopKRows(np.arange(6).reshape(2, 3), logs[:, :3], logs[:, 3], gold)
+    np.testing.assert_array_equal(rows.first(1).gold_logprob, gold)
     assert rows.first(3) is rows
     np.testing.assert_array_equal(rows.first(1).ids, [[0], [3]])
     np.testing.assert_allclose(np.exp(rows.first(1).log_tail), [0.5, 0.0], rtol=2e-3)
@@ -218,11 +231,11 @@ def damaged(tmp_path: Path) -> Path:
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     meta_file = damaged(tmp_path) / "meta.json"
-    meta_file.write_text(json.dumps({**json.loads(meta_file.read_text()), "format_version": 2}))
+    meta_file.write_text(json.dumps({**json.loads(meta_file.read_text()), "format_version": 3}))
     with pytest.raises(StoreError) as error:
         TopKStore.open(tmp_path / "topk")
     assert str(error.value) == (
-        f"`format of {tmp_path}/topk` must be bertkd-topk version 1, but is bertkd-topk version 2 instead. "
+        f"`format of {tmp_path}/topk` must be bertkd-topk version 1 or 2, but is bertkd-topk version 3 instead. "
         "Dump it again with this version of bertkd-fairseq."
     )
 
@@ -238,7 +251,8 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["ids.npy", "logprobs.npy", "log_tail.npy", "offsets.npy", "crc32.npy"]
+    "name",
+    ["ids.npy", "logprobs.npy", "log_tail.npy", "gold_logprob.npy", "offsets.npy", "crc32.npy"],
 )
 def test_truncated_lengthened_and_missing_files_are_refused(tmp_path: Path, name: str) -> None:
     file = damaged(tmp_path) / name
@@ -293,6 +307,7 @@ def test_rows_without_a_teacher_have_all_their_mass_outside() -> None:
     rows = TopKRows.without_teacher(2, 3)
     assert np.isneginf(rows.logprobs).all()
     assert (rows.log_tail == 0).all()
+    assert np.isneginf(rows.gold_logprob).all()
 
 
 def test_a_sentence_that_is_not_there(tmp_path: Path) -> None:
@@ -301,3 +316,79 @@ def test_a_sentence_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(IndexError) as error:
             store.sentence(index)
         assert str(error.value) == f"`index` must be from 0 to 6, but is {index} instead."
+
+
+def to_format_1(path: Path) -> Path:
+    """Turn the store at ``path`` into what earlier versions wrote."""
+    (path / "gold_logprob.npy").unlink()
+    meta = json.loads((path / "meta.json").read_text())
+    offsets, size = np.load(path / "offsets.npy"), meta["block_size"]
+    arrays = [np.load(path / f"{name}.npy") for name in ARRAYS_OF_FORMAT[1]]
+    blocks = (block_rows(offsets, block, size) for block in range(len(meta["block_checksums"])))
+    meta["block_checksums"] = [block_checksum(*(array[b] for array in arrays)) for b in blocks]
+    meta["format_version"] = 1
+    meta["bytes_per_token"] -= 2
+    del meta["dtypes"]["gold_logprob"]
+    (path / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    lines = checksum_lines(path, files_of_format(1)).values()
+    (path / "SHA256SUMS").write_text("".join(lines))
+    return path
+
+
+def test_a_store_of_format_1_is_read_without_what_it_lacks(tmp_path: Path) -> None:
+    new = TopKStore.open(damaged(tmp_path))
+    everything = new.sentences(np.arange(7))
+    (tmp_path / "old").mkdir()
+    old = TopKStore.open(to_format_1(damaged(tmp_path / "old")))
+    assert (new.version, old.version) == (2, 1)
+    assert old.verify() == []
+    rows = old.sentences(np.arange(7))
+    assert rows.gold_logprob is None and rows.first(1).gold_logprob is None
+    assert rows[:3].gold_logprob is None
+    for name in ARRAYS_OF_FORMAT[1]:
+        np.testing.assert_array_equal(getattr(rows, name), getattr(everything, name))
+    assert JoinedStores([new, old], [1, 1], 2).sentences(np.array([0, 8])).gold_logprob is None
+    (old.path / "gold_logprob.npy").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"holds gold_logprob\.npy, which doesn't belong there"):
+        TopKStore.open(old.path)
+
+
+def test_a_complete_store_of_format_1_is_done_and_an_unfinished_one_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = to_format_1(damaged(tmp_path))
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    again = make_writer(path)
+    assert again.missing_blocks() == []
+    with caplog.at_level("INFO"):
+        assert again.finish().version == 1
+    assert caplog.messages == [
+        f"{path} is complete, of format 1: without what format 2 has more. DumpConfig.force makes it anew"
+    ]
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    with pytest.raises(ConfigurationError, match=r"\(block_size: 3 before, 4 now\)"):
+        make_writer(path, block_size=4)
+    make_writer(tmp_path / "begun")
+    plan_file = tmp_path / "begun.partial" / "plan.json"
+    plan = json.loads(plan_file.read_text())
+    del plan["dtypes"]["gold_logprob"]
+    plan_file.write_text(json.dumps({**plan, "format_version": 1, "bytes_per_token": 10}))
+    with pytest.raises(ConfigurationError) as error:
+        make_writer(tmp_path / "begun")
+    assert str(error.value) == (
+        f"{tmp_path}/begun.partial was made with other settings (format_version: 1 before, 2 now). "
+        "Use the same settings, another folder, or DumpConfig.force to start over."
+    )
+
+
+@pytest.mark.parametrize("gold", [None, np.zeros(3, np.float16)])
+def test_rows_without_what_the_format_has_are_not_written(
+    tmp_path: Path, gold: np.ndarray | None
+) -> None:
+    writer = make_writer(tmp_path / "topk")
+    rows = make_rows(8, 2, 300, seed=0)
+    with pytest.raises(ValueError) as error:
+        writer.write_block(0, TopKRows(rows.ids, rows.logprobs, rows.log_tail, gold))
+    seen = None if gold is None else 3
+    assert str(error.value) == f"`rows.gold_logprob` must be 8 rows, but is {seen} instead."
+    assert writer.missing_blocks() == [0, 1, 2]

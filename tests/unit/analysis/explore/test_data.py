@@ -164,6 +164,7 @@ def test_share_that_is_wrong(
         ids=generator.integers(0, 3, (tokens, 2)),
         logprobs=np.tile(np.array([-0.5, -1.5], np.float16), (tokens, 1)),
         log_tail=np.full(tokens, -1.0, np.float16),
+        gold_logprob=np.full(tokens, -1.0, np.float16),
     )
     rows.logprobs[generator.uniform(size=tokens) < 0.3] = -np.inf  # without a teacher
     folder = tmp_path_factory.mktemp("store") / "topk"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
@@ -45,7 +46,12 @@ def exploration(symbols: list[str], k: int = 3, seed: int = 1, name: str = "plai
         symbols=symbols,
         sentences=sentences,
         gold=generator.integers(0, len(symbols), tokens),
-        rows=TopKRows(np.stack(entries), logs.astype(np.float16), -np.ones(tokens, np.float16)),
+        rows=TopKRows(
+            np.stack(entries),
+            logs.astype(np.float16),
+            -np.ones(tokens, np.float16),
+            -2 * np.ones(tokens, np.float16),
+        ),
         students={
             name: Probabilities(-generator.exponential(9, (tokens, k)), np.full(tokens, -1e6))
         },
@@ -102,6 +108,9 @@ def test_arrays_are_read_back(symbols: int) -> None:
     assert set(data["symbols"]) == {*names[found.rows.ids].ravel(), *names[found.gold]}
     np.testing.assert_array_equal(numbers(data["logprobs"], "f2"), found.rows.logprobs.ravel())
     np.testing.assert_array_equal(numbers(data["tail"], "f2"), found.rows.log_tail)
+    np.testing.assert_array_equal(numbers(data["goldLogprobs"], "f2"), found.rows.gold_logprob)
+    first_format = replace(found, rows=replace(found.rows, gold_logprob=None))
+    assert page_data(first_format)["goldLogprobs"] is None
     [student] = data["students"]
     plain = found.students["plain"]
     np.testing.assert_allclose(numbers(student["entries"], "f2"), plain.entries.ravel(), rtol=1e-3)

@@ -30,9 +30,12 @@ def test_statistics_against_a_naive_count() -> None:
     gold = generator.integers(2, symbols, size=n)
     log_tail = np.log1p(-np.exp(kept).sum(1))
     kept[:10], log_tail[:10] = -np.inf, 0.0
+    gold_logprob = np.take_along_axis(logprobs, gold[:, None], 1)[:, 0]
+    gold_logprob[20:23] = -np.inf  # what its vocabulary lacks
     statistics = StoreStatistics()
     for part in np.array_split(np.arange(n), 7):
-        statistics.add(TopKRows(ids[part], kept[part], log_tail[part]), gold[part], EOS)
+        rows = TopKRows(ids[part], kept[part], log_tail[part], gold_logprob[part])
+        statistics.add(rows, gold[part], EOS)
     summary = statistics.summary()
 
     rows = [row for row in range(10, n) if gold[row] != EOS]
@@ -46,6 +49,14 @@ def test_statistics_against_a_naive_count() -> None:
     assert summary.mass_in_top_k == pytest.approx(np.mean(mass), rel=1e-12)
     ranks = [[*ids[r], gold[r]].index(gold[r]) for r in rows]
     assert summary.gold_rank_counts == [ranks.count(rank) for rank in range(k + 1)]
+    possible = [r for r in rows if r not in (20, 21, 22)]
+    assert summary.gold_impossible == len(rows) - len(possible) > 0
+    product = math.fsum(gold_logprob[r] for r in possible) / len(possible)
+    assert summary.gold_perplexity == pytest.approx(math.exp(-product), rel=1e-12)
+    for rank, found in enumerate(summary.gold_rank_bits):
+        bits = [-math.log2(math.exp(gold_logprob[r])) for r in possible
+                if [*ids[r], gold[r]].index(gold[r]) == rank]  # fmt: skip
+        assert found == pytest.approx(np.mean(bits), rel=1e-12)
     for found, part in ((summary.calibration, rows), (summary.eos_calibration, eos_rows)):
         assert sum(confidence.tokens for confidence in found.bins) == len(part)
         confidence = np.mean([math.exp(kept[r, 0]) for r in part])
@@ -70,6 +81,8 @@ def test_statistics_against_a_naive_count() -> None:
         gold_among_draws=summary.gold_in_top_k,
         mass_of_drawn_symbols=summary.mass_in_top_k,
         mass_percentiles=summary.mass_percentiles,
+        gold_perplexity=summary.gold_perplexity,
+        gold_impossible=summary.gold_impossible,
     )
 
 
@@ -86,4 +99,11 @@ def test_no_tokens() -> None:
     assert (summary.tokens, summary.tokens_without_teacher) == (3, 3)
     assert (summary.accuracy, summary.gold_in_top_k, summary.mass_in_top_k) == (0, 0, 0)
     assert summary.gold_rank_counts == [0] * 5
+    assert summary.gold_perplexity is None
+    assert (summary.gold_impossible, summary.gold_rank_bits) == (0, [None] * 5)
+    first_format = TopKRows(nothing.ids, nothing.logprobs, nothing.log_tail)
+    statistics = StoreStatistics()
+    statistics.add(first_format, np.array([5, 6, EOS]), EOS)
+    summary = statistics.summary()
+    assert (summary.gold_impossible, summary.gold_rank_bits) == (None, None)
     assert summary.soft_targets[0] == SoftTarget(1.0, 0, 0)

@@ -104,6 +104,27 @@ def test_sections_of_a_store() -> None:
     assert report["students"]["plain"]["runs"][0]["first"]["nll_bits"] == 2.5
 
 
+def test_what_format_2_knows_more() -> None:
+    nothing = Reliability(0, 0, [EMPTY])
+    found = TopKStatistics(
+        *(100, 0, 50.0, 75.0, 99.0, 88.0, [MassPercentile(50, 99.9)], [60, 20, 20], []),
+        *(nothing, nothing, 2.5, 3, [0.25, None, 7.125]),
+    )
+    lines = format_inspection(Inspection(STORE, 2, False, statistics=found)).splitlines()
+    start = lines.index("Against the gold tokens, EOS apart")
+    assert lines[start + 6 : start + 15] == [
+        "probability in the top 2, mean                       88.00%",
+        "perplexity of the gold token                          2.500",
+        "gold tokens without any probability, left out of it       3",
+        "",
+        "Rank of the gold token among the entries, EOS apart",
+        "rank          tokens   share  bits, mean",
+        "1                 60  60.00%        0.25",
+        "2                 20  20.00%           -",
+        "none of them      20  20.00%        7.12",
+    ]
+
+
 def test_sections_of_sampled_targets() -> None:
     draws = DrawStatistics(100, 0, 75, 60.004, [MassPercentile(50, 61.2)])
     found = Inspection(STORE, 12, False, statistics=draws)

@@ -1,0 +1,1 @@
+"""What a student learns from: which tokens have a teacher, what its logits become, which inputs it reads. Pure."""
