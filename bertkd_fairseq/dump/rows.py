@@ -52,7 +52,7 @@ class MaskedCopy:
 
     @property
     def gold(self) -> np.ndarray:
-        """The target tokens that are masked: (M,)."""
+        """The target tokens that are asked for: (M,)."""
         return self.target[self.question.asked]
 
     def __len__(self) -> int:
