@@ -19,8 +19,8 @@ PAGE = CHECKOUT / "docs" / "errors.md"
 _HEAD = """\
 # Mistakes and messages
 
-A mistake ends in one message on stderr and exit code 2, and no file is left half-written. In fairseq's own commands this
-is so after they have read `--user-dir`. If a message isn't enough, `LOGLEVEL=DEBUG` shows where it was raised.
+A mistake ends in one message on stderr and exit code 2, and no file is left half-written. In fairseq's own commands
+this is so after they have read `--user-dir`. If a message isn't enough, `LOGLEVEL=DEBUG` shows where it was raised.
 
 The tests run every row (`tests/integration/test_mistakes.py`), and `python -m tests.integration.mistakes` writes this
 page. `$PWD` is the current folder, and `<hash>` a part of a hash. A word in capitals stands for the command beside it:
