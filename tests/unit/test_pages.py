@@ -167,7 +167,7 @@ def test_sizes_are_those_of_a_real_store(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sizes.dump_seconds(933 * 60, 933) == 60
     assert sizes.dump_seconds(933 * 60, 933, 4) == 15
     rows = sizes.table().splitlines()
-    assert "| 4.5 million | 112.5 million | 3.88 GB |" in rows[3]
+    assert "| 4.5 million | 112.5 million | 4.10 GB |" in rows[3]
 
 
 def test_workflows_have_every_python() -> None:
