@@ -58,9 +58,9 @@ choose() {
 read -ra students <<<"$STUDENTS"
 forward=$made/data-bin nbest=() rescored=()
 ((BACKWARD == 0)) || forward=$made/forward
-for student in "${students[@]}"; do
-    translate "$student" train "$PARTS"
-    nbest+=("$lists/$student.train.out")
+for each in "${students[@]}"; do
+    translate "$each" train "$PARTS"
+    nbest+=("$lists/$each.train.out")
 done
 if [[ $BY == teacher || $BY == both ]]; then
     first=${students[0]}
@@ -74,8 +74,8 @@ for name, value in json.load(open(sys.argv[1]))["mix"].items():
         students=("${students[@]:1}")
     fi
     # shellcheck disable=SC2086
-    for student in "${students[@]}"; do
-        rescore "$student" $MIX
+    for each in "${students[@]}"; do
+        rescore "$each" $MIX
     done
     for file in "${nbest[@]}"; do
         rescored+=("${file%.out}.$RESCORER.out")
