@@ -34,6 +34,7 @@ REQUIREMENTS = [
 ]
 # What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
 OPTIONAL = {
+    "export": ["ctranslate2>=4.5"],  # bertkd export, bertkd translate --engine ctranslate2
     "ja": ["sacrebleu[ja]"],
     "ko": ["sacrebleu[ko]"],
     "rouge": ["rouge-score"],
@@ -64,6 +65,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *OPTIONAL["export"],
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],

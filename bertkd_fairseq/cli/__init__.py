@@ -31,6 +31,8 @@ COMMANDS = {
     "inspect": "show what a teacher store holds, verify it, and what students make of it",
     "explore": "make one page to look through a teacher store, sentence by sentence, with students",
     "average": "average the parameters of several checkpoints",
+    "translate": "translate raw text with a student, by fairseq or CTranslate2",
+    "export": "write a student for CTranslate2, whole or in fewer bits",
     "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
     "compare": "score systems against the reference, test their differences, show where they differ",
     "curves": "plot training logs to PNG and CSV",
