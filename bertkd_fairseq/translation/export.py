@@ -31,8 +31,8 @@ def export(config: ExportConfig) -> Path:
     import_ctranslate2()
     data_bin = DataBin.open(config.data_bin)
     model, task = load_student(config.path, data_bin, named(config, "path"))
-    raise_all(_unknown_to_ctranslate2(model, named(config, "path")))
-    spec = _specification(model, task)
+    raise_all(unknown_to_ctranslate2(model, named(config, "path")))
+    spec = specification(model, task)
     spec.validate()
     spec.optimize(quantization=config.quantization)
     source, target = model.max_positions()
@@ -54,8 +54,12 @@ def _activations() -> dict[str, Any]:
     return {"relu": Activation.RELU, "gelu": Activation.GELU, "swish": Activation.SWISH}
 
 
-def _unknown_to_ctranslate2(model: Any, option: str) -> list[str]:
-    """Return what of the model CTranslate2 would compute otherwise, or not at all."""
+def unknown_to_ctranslate2(model: Any, option: str) -> list[str]:
+    """Return a message for everything of ``model`` that CTranslate2 would compute otherwise, or not at all.
+
+    :param option: what messages call the setting that names the checkpoint.
+    :raises ConfigurationError: if it is no Transformer at all.
+    """
     from fairseq.models.transformer import TransformerModel, TransformerModelBase
 
     hint = "Translate with fairseq."
@@ -88,8 +92,8 @@ def _transformer_config(model: Any) -> Any:
     return TransformerConfig.from_namespace(model.cfg)
 
 
-def _specification(model: Any, task: Any) -> Any:
-    """Return the model as CTranslate2 describes one, with its weights and vocabularies."""
+def specification(model: Any, task: Any) -> Any:
+    """Return the model as CTranslate2 describes one (a ``TransformerSpec``), with weights and vocabularies."""
     import torch
     from ctranslate2.converters import fairseq as layers
     from ctranslate2.specs import TransformerSpec

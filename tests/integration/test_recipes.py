@@ -43,7 +43,7 @@ def _run(
 def test_recipes_have_the_same_scripts() -> None:
     assert [
         *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
-        *("06_compare.sh", "config.sh", "run_all.sh", "student.sh"),
+        *("06_compare.sh", "07_export.sh", "config.sh", "run_all.sh", "student.sh"),
     ] == SCRIPTS
     assert sorted(path.parent.name for path in EXAMPLES.glob("*/config.sh")) == RECIPES
     for path in (*EXAMPLES.glob("*/*.sh"), *EXAMPLES.glob("*/experiments/*.sh")):
