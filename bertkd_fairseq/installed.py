@@ -26,7 +26,7 @@ def user_dir() -> Path:
 
 
 def commit() -> str | None:
-    """Return the git commit of the checkout that runs, marked if files differ from it; None for an installed package."""
+    """Return the git commit of the checkout that runs, marked if files differ from it; None where installed."""
     root = user_dir().parent
     if not (root / ".git").exists():
         return None

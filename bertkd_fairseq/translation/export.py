@@ -64,7 +64,7 @@ def unknown_to_ctranslate2(model: Any, option: str) -> list[str]:
 
     hint = "Translate with fairseq."
     if type(model) not in (TransformerModel, TransformerModelBase):
-        wanted = "a Transformer of fairseq, to export it,"
+        wanted = "a Transformer of fairseq, to be exported"
         raise ConfigurationError(must_be(option, wanted, f"a {type(model).__name__}", hint))
     cfg = _transformer_config(model)
     wrong = {

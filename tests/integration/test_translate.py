@@ -104,13 +104,13 @@ def test_a_checkpoint_is_exported_for_one_run(
 
 @needs_ctranslate2
 def test_an_export_needs_nothing_else(exported: Path, source: list[str], tmp_path: Path) -> None:
-    """Moved away from all it came from, in half a quarter of the bits."""
+    """Moved away from all it came from. Positions, here half of the model, stay in float32."""
     folder = Path(shutil.copytree(exported / "int8", tmp_path / "moved"))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     model = {"model.bin", "config.json", "shared_vocabulary.json"}
     assert names == {*model, "bertkd.json", "tokenizer/tokenizer.json"}
     small, whole = ((exported / kind / "model.bin").stat().st_size for kind in ("int8", "float32"))
-    assert small < whole / 2
+    assert small < 0.7 * whole
     facts = json.loads((folder / "bertkd.json").read_text("utf-8"))["export"]
     assert facts["quantization"] == "int8"
     assert facts["max_positions"] == {"source": 1024, "target": 1024}

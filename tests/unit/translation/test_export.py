@@ -53,10 +53,10 @@ def model(joined: bool = True, **settings: Any) -> tuple[Any, Any]:
     transformer_iwslt_de_en(args)
     made = task(joined)
     built = TransformerModel.build_model(args, made)
-    for (
-        parameter
-    ) in built.parameters():  # biases and norms too, and far enough apart that no two symbols tie
-        torch.nn.init.normal_(parameter, std=0.5)
+    for parameter in built.parameters():  # biases and norms too
+        parameter.data += torch.randn_like(parameter) * (0.1 if parameter.dim() == 1 else 0.4)
+    for embeddings in (built.encoder.embed_tokens, built.decoder.embed_tokens):
+        torch.nn.init.zeros_(embeddings.weight.data[embeddings.padding_idx])
     return built.eval(), made
 
 
@@ -119,7 +119,7 @@ def test_another_model_is_refused() -> None:
     with pytest.raises(ConfigurationError) as caught:
         unknown_to_ctranslate2(built, "--path")
     assert str(caught.value) == (
-        "`--path` must be a Transformer of fairseq, to export it, but is a Other instead. "
+        "`--path` must be a Transformer of fairseq, to be exported, but is a Other instead. "
         "Translate with fairseq."
     )
 
