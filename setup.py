@@ -32,8 +32,10 @@ REQUIREMENTS = [
     "tqdm",
     "transformers>=5",
 ]
-# What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
+# What not everybody needs. sacreBLEU's tokenisers of Japanese and Korean; ROUGE for summaries.
 OPTIONAL = {
+    "completion": ["argcomplete"],
+    "export": ["ctranslate2>=4.5"],  # bertkd export, bertkd translate --engine ctranslate2
     "ja": ["sacrebleu[ja]"],
     "ko": ["sacrebleu[ko]"],
     "rouge": ["rouge-score"],
@@ -65,6 +67,8 @@ setup(
     ],
     extras_require={
         "test": [
+            *OPTIONAL["completion"],
+            *OPTIONAL["export"],
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],

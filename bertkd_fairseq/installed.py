@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import subprocess
 from pathlib import Path
 
 import bertkd_fairseq
@@ -22,6 +23,19 @@ OLDEST_TORCH = (2, 6)
 def user_dir() -> Path:
     """Return this package's folder, which is what fairseq's ``--user-dir`` takes."""
     return Path(bertkd_fairseq.__file__).resolve().parent
+
+
+def commit() -> str | None:
+    """Return the git commit of the checkout that runs, marked if files differ from it; None where installed."""
+    root = user_dir().parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or one that refuses the folder
+        return None
+    return done.stdout.strip()
 
 
 def versions(*distributions: str) -> dict[str, str]:

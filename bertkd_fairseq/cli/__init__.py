@@ -2,7 +2,7 @@
 
 A subcommand module offers ``EXAMPLE`` (a runnable command line for the help), ``add_arguments(parser)``
 and ``run(args) -> int`` (the exit code), and as ``CONFIG`` the settings that its options stand for, where it has any.
-Its one-line summary stands in :data:`COMMANDS` alone.
+Its one-line summary stands in :data:`CONTENTS` alone.
 """
 
 from __future__ import annotations
@@ -23,25 +23,40 @@ from bertkd_fairseq.process.interrupts import terminated_as_interrupted
 from bertkd_fairseq.process.user_errors import as_user_error
 from bertkd_fairseq.settings import in_options
 
-COMMANDS = {
-    "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
-    "iwslt14": "cut the archive of IWSLT14 German-English into train, valid and test text",
-    "prepare": "turn parallel text into a data-bin that teacher and student share",
-    "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
-    "inspect": "show what a teacher store holds, verify it, and what students make of it",
-    "explore": "make one page to look through a teacher store, sentence by sentence, with students",
-    "average": "average the parameters of several checkpoints",
-    "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
-    "select": "turn chosen hypotheses of n-best lists into training text",
-    "compare": "score systems against the reference, test their differences, show where they differ",
-    "curves": "plot training logs to PNG and CSV",
-    "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",
-    "user-dir": "print the folder to pass to fairseq's --user-dir",
+CONTENTS = {
+    "To begin with": {
+        "doctor": "check that Python, torch, fairseq and transformers here can do every stage",
+        "demo": "run every stage on a generated miniature language pair, in minutes on a CPU",
+        "user-dir": "print the folder to pass to fairseq's --user-dir",
+    },
+    "From text to a teacher's soft targets": {
+        "iwslt14": "cut the archive of IWSLT14 German-English into train, valid and test text",
+        "prepare": "turn parallel text into a data-bin that teacher and student share",
+        "dump-topk": "ask the teacher once for every target token and store its top-k on disk",
+        "inspect": "show what a teacher store holds, verify it, and what students make of it",
+        "explore": "make one page to look through a teacher store, sentence by sentence, with students",
+    },
+    "Students after training": {
+        "curves": "plot training logs to PNG and CSV",
+        "average": "average the parameters of several checkpoints",
+        "rescore": "choose among the translations of an n-best list by what a teacher thinks of them",
+        "select": "turn chosen hypotheses of n-best lists into training text",
+        "compare": "score systems against the reference, test their differences, show where they differ",
+        "translate": "translate raw text with a student, by fairseq or CTranslate2",
+        "export": "write a student for CTranslate2, in float32 or smaller",
+    },
 }
+"""Every subcommand with its summary, in chapters."""
+
+COMMANDS = {name: text for chapter in CONTENTS.values() for name, text in chapter.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code: 0 done, 1 a check failed, 2 a mistake of the user."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could come next
+        from bertkd_fairseq.cli.completion import complete
+
+        return complete()
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] not in COMMANDS:
         return _main_without_command(argv)
@@ -103,12 +118,17 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 
 def _main_without_command(argv: list[str]) -> int:
-    width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    usage = f"usage: bertkd COMMAND [options]   (bertkd COMMAND --help tells more)\n\n{lines}"
     if argv and argv[0] in ("-V", "--version"):
-        print(f"bertkd-fairseq {__version__}")
+        from bertkd_fairseq.installed import commit
+
+        found = commit()
+        print(f"bertkd-fairseq {__version__}" + (f" (commit {found})" if found else ""))
         return 0
+    width = max(map(len, COMMANDS))
+    usage = "usage: bertkd COMMAND [options]   (bertkd COMMAND --help tells more)"
+    for chapter, commands in CONTENTS.items():
+        lines = (f"  {name:<{width}}  {text}" for name, text in commands.items())
+        usage += "\n\n" + "\n".join([f"{chapter}:", *lines])
     if argv and argv[0] in ("-h", "--help"):
         print(usage)
         return 0

@@ -9,12 +9,10 @@ Undoing needs no file. ``fairseq-generate`` with ``--bpe bert_wordpiece`` alone 
 """
 
 # No `from __future__ import annotations`: fairseq reads the types of a dataclass, not strings.
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Optional
 
-from fairseq.data.data_utils import post_process
 from fairseq.data.encoders import register_bpe, register_tokenizer
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
@@ -22,7 +20,8 @@ from omegaconf import II
 from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.moses import MosesText, TokenizedText, Words
-from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE, WORDPIECE
+from bertkd_fairseq.text.raw import POST_PROCESS
+from bertkd_fairseq.text.segmentation.schemes import SENTENCEPIECE, WORDPIECE
 from bertkd_fairseq.text.segmentation.wordpiece import (
     WordPieceSegmenter,
     split_mark,
@@ -30,12 +29,6 @@ from bertkd_fairseq.text.segmentation.wordpiece import (
 )
 
 _UNRESOLVED = "${"  # an interpolation that fairseq did not fill in
-POST_PROCESS: dict[str, Callable[[str], str]] = {
-    WORDPIECE: undo_segmentation,
-    BPE: partial(post_process, symbol="subword_nmt"),
-    SENTENCEPIECE: partial(post_process, symbol="sentencepiece"),
-}
-"""What makes tokens, or text, of a line of symbols, by the subword scheme."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bertkd_fairseq.errors import ConfigurationError, must_be
 from bertkd_fairseq.process.user_errors import as_user_error
 
 
@@ -16,6 +17,25 @@ def load_checkpoint(path: str, data_bin: str, **overrides: Any) -> tuple[Any, An
     :raises BertKDError: if the file can't be loaded or is refused.
     """
     return Checkpoint.read(path).build(data_bin, **overrides)
+
+
+def load_left_to_right(path: str, data_bin: str, option: str) -> tuple[Any, Any]:
+    """Return the student in ``path`` and its task on ``data_bin``.
+
+    :param option: what messages call the setting that names the checkpoint.
+    :raises BertKDError: if the file is refused, or holds another kind of model.
+    """
+    # No scorer of BLEU: it isn't needed, and its tokenizer might be another's.
+    model, task = load_checkpoint(path, data_bin, eval_bleu=False)
+    from fairseq.models import FairseqEncoderDecoderModel
+    from fairseq.models.nat import FairseqNATModel
+
+    kind = type(model).__name__
+    if not isinstance(model, FairseqEncoderDecoderModel) or isinstance(model, FairseqNATModel):
+        wanted = "a left-to-right sequence-to-sequence student"
+        hint = "Name the checkpoint of a student."
+        raise ConfigurationError(must_be(option, wanted, f"the {kind} in {path}", hint))
+    return model, task
 
 
 @dataclass(frozen=True)

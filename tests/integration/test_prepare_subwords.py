@@ -13,6 +13,7 @@ from bertkd_fairseq.text.data_bin import DataBin, read_binarized
 from bertkd_fairseq.text.lines import read_lines, write_lines
 from bertkd_fairseq.text.moses import MosesText
 from bertkd_fairseq.text.prepare import PrepareConfig, Prepared, prepare
+from bertkd_fairseq.text.raw import RawText
 
 # Tags, right-to-left text, combining marks, emoji of several characters, text that looks like symbols.
 HARD = [
@@ -91,6 +92,18 @@ def test_what_was_cut_comes_back(prepared: Prepared, tokenized: bool) -> None:
         assert [line for line in kept if line not in found] == []
     else:
         assert found == [text.detokenize(text.tokenize(line)) for line in raw]
+
+
+def test_raw_text_is_cut_as_in_the_data_bin(prepared: Prepared) -> None:
+    """Source and target alike here: the lines of one side are cut as the other's."""
+    data_bin = prepared.data_bin
+    settings = {**data_bin.settings, "source_lang": "tgt"}
+    text = RawText(DataBin(data_bin.path, settings))
+    raw = read_lines(data_bin.reference("valid", "tgt"))
+    assert text.symbols([*raw, ""])[-1] == []
+    known = Dictionary.load(str(data_bin.dictionary("tgt")))
+    found = [" ".join(s if s in known else "<unk>" for s in line) for line in text.symbols(raw)]
+    assert found == binarized(data_bin, "valid")
 
 
 def test_hard_lines_are_kept_and_known(prepared: Prepared) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -43,7 +44,7 @@ def _run(
 def test_recipes_have_the_same_scripts() -> None:
     assert [
         *("01_prepare.sh", "02_teacher.sh", "03_dump.sh", "04_plain.sh", "05_distilled.sh"),
-        *("06_compare.sh", "config.sh", "run_all.sh", "select.sh", "student.sh"),
+        *("06_compare.sh", "07_export.sh", "config.sh", "run_all.sh", "select.sh", "student.sh"),
     ] == SCRIPTS
     assert sorted(path.parent.name for path in EXAMPLES.glob("*/config.sh")) == RECIPES
     for path in (*EXAMPLES.glob("*/*.sh"), *EXAMPLES.glob("*/ladder/*.sh")):
@@ -97,6 +98,23 @@ def test_complete_stages_skip_themselves(work: tuple) -> None:
     skipped = [line.split(":")[0] for line in said.splitlines() if "complete, skipped" in line]
     assert skipped == STAGES
     assert before == {path: os.stat(path).st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ctranslate2") is None, reason="CTranslate2 isn't installed"
+)
+def test_the_student_is_exported_and_scored_beside_fairseq(work: tuple) -> None:
+    folder, env, _ = work
+    said = _run("run_all.sh", cwd=folder, env={**env, "EXPORT": "1"}).stdout
+    run = [line.split(":")[0] for line in said.splitlines() if ": running" in line]
+    kinds = ("float32", "int8")
+    exported = [f"{stage}_{kind}" for kind in kinds for stage in ("export", "translate")]
+    assert run == [*exported, "compare_export"]
+    scores = json.loads((folder / "export" / "scores.json").read_text("utf-8"))["scores"]
+    assert list(scores) == ["fairseq", *kinds]
+    for kind in kinds:
+        assert (folder / "export" / kind / "model.bin").is_file()
+        assert len((folder / "export" / f"test.{kind}.tgt").read_text().splitlines()) == 61
 
 
 def test_another_student_goes_on_from_its_checkpoint(work: tuple) -> None:

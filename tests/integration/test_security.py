@@ -49,7 +49,9 @@ def test_the_trap_springs_where_nothing_protects(evil: Path) -> None:
     assert evil.with_name("sprung").is_dir()
 
 
-@pytest.mark.parametrize("command", ["generate", "validate", "restore", "dump-topk", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["generate", "validate", "restore", "dump-topk", "inspect", "translate"]
+)
 def test_malicious_checkpoint_is_refused(
     command: str, evil: Path, data_bin: Path, topk: Path
 ) -> None:
@@ -62,6 +64,7 @@ def test_malicious_checkpoint_is_refused(
         ),
         "dump-topk": [*BERTKD, "dump-topk", data_bin, "--path", evil, "--destdir", store],
         "inspect": [*BERTKD, "inspect", topk, "--data-bin", data_bin, "--student", f"x={evil}"],
+        "translate": [*BERTKD, "translate", "--path", evil, "--data-bin", data_bin],
     }[command]
     done = run_command(argv, check=False)
     assert not evil.with_name("sprung").exists()

@@ -43,21 +43,10 @@ class Student:
         :raises BertKDError: if the file is refused, holds another kind of model, or translates otherwise.
         """
         # Importing the tasks prepares the process for fairseq, which importing this module must not.
-        from bertkd_fairseq.tasks.checkpoint import load_checkpoint
+        from bertkd_fairseq.tasks.checkpoint import load_left_to_right
 
         self.path = path
-        # No scorer of BLEU: it isn't needed, and its tokenizer might be another's.
-        self.model, task = load_checkpoint(path, data_bin, eval_bleu=False)
-        from fairseq.models import FairseqEncoderDecoderModel
-        from fairseq.models.nat import FairseqNATModel
-
-        kind = type(self.model).__name__
-        if not isinstance(self.model, FairseqEncoderDecoderModel) or isinstance(
-            self.model, FairseqNATModel
-        ):
-            wanted = "a left-to-right sequence-to-sequence student"
-            hint = "Name the checkpoint of a student."
-            raise ConfigurationError(must_be(option, wanted, f"the {kind} in {path}", hint))
+        self.model, task = load_left_to_right(path, data_bin, option)
         trained = (task.cfg.source_lang, task.cfg.target_lang)
         if trained != langs:
             raise ConfigurationError(

@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bertkd_fairseq.errors import ConfigurationError, DataError
-from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE
+from bertkd_fairseq.text.segmentation.schemes import BPE, BPE_MARK, SENTENCEPIECE, WORD_MARK
 
 BPE_CODES, SENTENCEPIECE_MODEL = "bpe.codes", "sentencepiece.model"
 """Names of the two models' files in a data-bin, for fairseq's ``--bpe-codes`` and ``--sentencepiece-model``."""
 
 MODEL_FILES = {BPE: BPE_CODES, SENTENCEPIECE: SENTENCEPIECE_MODEL}
 UNIGRAM, BY_MERGES = MODEL_TYPES = ("unigram", "bpe")
+
+
+def undo_bpe(line: str) -> str:
+    """Return the words of a line of subword-nmt's symbols, as fairseq's ``--bpe subword_nmt``."""
+    return f"{line} ".replace(f"{BPE_MARK} ", "").rstrip()
+
+
+def undo_sentencepiece(line: str) -> str:
+    """Return the text of a line of SentencePiece's symbols, as fairseq's ``--bpe sentencepiece``."""
+    return line.replace(" ", "").replace(WORD_MARK, " ").strip()
 
 
 class Segmenter(Protocol):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
+import re
 import subprocess
 import sys
 import types
@@ -62,7 +64,63 @@ def test_every_example_begins_with_a_command_and_knows_its_options(command: str)
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"bertkd-fairseq {__version__}\n"
+    out = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"bertkd-fairseq {re.escape(__version__)}( \(commit \w+(-dirty)?\))?\n", out
+    )
+
+
+def test_a_checkout_tells_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bertkd_fairseq.installed.user_dir", lambda: tmp_path / "bertkd_fairseq")
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"bertkd-fairseq {__version__}\n"  # an installed package
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "file").write_text("one")
+    subprocess.run([*git, "add", "file"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    for content, mark in (("one", ""), ("two", "-dirty")):
+        (tmp_path / "file").write_text(content)
+        assert cli.main(["--version"]) == 0
+        found = re.fullmatch(r"bertkd-fairseq \S+ \(commit (\w+)(.*)\)\n", capsys.readouterr().out)
+        assert found and head.stdout.startswith(found[1]) and found[2] == mark
+
+
+def completions(line: str, tmp_path: Path) -> list[str]:
+    """Return what argcomplete offers a shell at the end of a line."""
+    answer = tmp_path / "answer"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_IFS": "\n"}
+    asked |= {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    asked |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_SUPPRESS_SPACE": "1"}
+    env = {**command_environment(), **asked}
+    subprocess.run([*BERTKD], env=env, check=True, capture_output=True)
+    return answer.read_text().split("\n")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("argcomplete") is None, reason="argcomplete isn't installed"
+)
+def test_a_shell_completes_commands_options_and_choices(tmp_path: Path) -> None:
+    assert completions("bertkd e", tmp_path) == ["explore", "export"]
+    assert completions("bertkd export --qu", tmp_path) == ["--quantization"]
+    found = completions("bertkd export --quantization int", tmp_path)
+    assert found == ["int8", "int16", "int8_float16"]
+
+
+def test_help_comes_at_once() -> None:
+    """In processor time, which other work on the machine doesn't lengthen much; with the interpreter's own start."""
+    times = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run(
+            [*BERTKD, "--help"], env=command_environment(), check=True, capture_output=True
+        )
+        after = os.times()
+        times.append(sum(after[2:4]) - sum(before[2:4]))
+    assert min(times) < 0.3
 
 
 def test_help_shows_defaults_as_they_are_typed(
@@ -85,6 +143,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for command, summary in cli.COMMANDS.items():
         assert f"  {command} " in out
         assert summary in out
+    for chapter in cli.CONTENTS:
+        assert f"\n\n{chapter}:\n" in out
 
 
 def test_no_command_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+../stages/07_export.sh
