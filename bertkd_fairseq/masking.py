@@ -1,6 +1,6 @@
-"""Which target tokens the teacher has to predict: pure functions of lengths and random numbers.
+"""Choose the target tokens that the teacher has to predict, by pure functions of lengths and random numbers.
 
-Positions count the target's tokens, the closing EOS included; the source is never masked (paper, section 3.1).
+Positions count the tokens of the target, the closing EOS included. The source is never masked (paper, section 3.1).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 NUM_MASKS = 7
-"""Copies of a pair at dump time: one position in seven is masked, about the 15% of training."""
+"""The number of copies of a pair in the dump. Each masks one position in seven, about the 15% of training."""
 
 MASK_RATE = 0.15
-"""Share of target tokens masked during training, as in BERT."""
+"""The share of target tokens that training masks, as in BERT."""
 
 HIDING_SEED = 1
-"""Seed of what the dump hides of the future, if none is given."""
+"""The seed of the draws that hide the future in the dump, if none is given."""
 
 PIECE, WORD = UNITS = ("piece", "word")
-"""What is hidden as a whole."""
+"""The units that are hidden as a whole."""
 
 UNIFORM = "uniform"
-"""In place of a rate: one that is drawn for each sentence."""
+"""Given in place of a rate: each sentence draws a rate of its own."""
 
 _MIN_LENGTH_MESSAGE = "`length` must be at least 1 (EOS counts), but is {} instead."
 
@@ -34,7 +34,7 @@ def random_masks(
 ) -> np.ndarray:
     """Draw the masked positions of one target for training (stage 1, paper section 3.1).
 
-    Every token is masked with probability ``rate``, drawn again until at least one is.
+    Every token is masked with probability ``rate``. The draw is repeated until at least one token is masked.
 
     Returns a bool array of shape ``(length,)``.
 
@@ -53,7 +53,7 @@ def random_masks(
 def sentence_generator(seed: int, epoch: int, sentence: int) -> np.random.Generator:
     """Return the random numbers of one sentence in one epoch.
 
-    They depend on nothing else, so that masks are the same on any number of workers and after a resume.
+    They depend on nothing else. So masks are the same on any number of workers, and after a resume.
     """
     return np.random.default_rng([seed, epoch, sentence])
 
@@ -76,20 +76,23 @@ def rotating_masks(length: int, num_masks: int = NUM_MASKS) -> np.ndarray:
 
 
 class Question(NamedTuple):
-    """What one copy of a pair hides and asks for, both (L,) bool: ``asked`` is a part of ``hidden``."""
+    """The tokens that one copy of a pair hides and asks for, both (L,) bool. ``asked`` is a part of ``hidden``."""
 
     hidden: np.ndarray
     asked: np.ndarray
 
 
 class WordMarks(NamedTuple):
-    """What the symbols of a dictionary say of words, both (V,) bool: ``opens`` one, ``joins`` the next one to it."""
+    """What the symbols of a dictionary say about words, both (V,) bool.
+
+    ``opens``: the symbol opens a word. ``joins``: the next symbol belongs to the same word.
+    """
 
     opens: np.ndarray
     joins: np.ndarray
 
     def starts(self, target: np.ndarray) -> np.ndarray:
-        """Return which tokens of a target (L,) open a word: (L,) bool; the first always does."""
+        """Return which tokens of a target (L,) open a word: (L,) bool. The first one always does."""
         starts: np.ndarray = self.opens[target]
         starts[1:] &= ~self.joins[target[:-1]]
         starts[0] = True
@@ -97,29 +100,30 @@ class WordMarks(NamedTuple):
 
 
 def unit_starts(target: np.ndarray, marks: WordMarks | None) -> np.ndarray:
-    """Return where the units of a target (L,) begin, (L,) bool: words, or without ``marks`` every token."""
+    """Return which tokens of a target (L,) begin a unit: (L,) bool. Units are words, or without ``marks`` tokens."""
     return np.ones(len(target), dtype=bool) if marks is None else marks.starts(target)
 
 
 @dataclass(frozen=True)
 class Future:
-    """What a question hides of what follows: units by chance at ``rate``, or all but the next ``window``."""
+    """How much of the future a question hides: each later unit with probability ``rate``, or all but ``window``."""
 
     rate: float = 0.0
     window: int | None = None
 
     @property
     def hides(self) -> bool:
-        """Whether anything is hidden by this, so that every token needs a copy of its own."""
+        """Whether anything is hidden. If so, every token needs a copy of its own."""
         return self.rate > 0 or self.window is not None
 
 
 def hide_future(
     starts: np.ndarray, position: int, future: Future, generator: np.random.Generator
 ) -> np.ndarray:
-    """Return what the question for token ``position`` hides: (L,) bool, given where units begin (L,).
+    """Return which tokens the question for token ``position`` hides: (L,) bool.
 
-    That is the token, the later pieces of its own unit, and whole later units as ``future`` says; nothing before it.
+    It hides that token, the later pieces of its unit, and the later units that ``future`` chooses. Nothing before the
+    token is hidden. ``starts`` (L,) bool: which tokens begin a unit.
     """
     unit = np.cumsum(starts) - 1  # (L,)
     ahead = unit - unit[position]  # (L,) units after that of the token
@@ -133,10 +137,13 @@ def hide_future(
 
 
 def rotating_words(starts: np.ndarray, num_masks: int = NUM_MASKS) -> Iterator[Question]:
-    """Yield questions that ask for every token once, each about every ``num_masks``-th word (:func:`rotating_masks`).
+    """Yield questions that together ask for every token once. Each is about every ``num_masks``-th word.
 
-    ``starts`` (L,): where words begin. A word's pieces are asked for one after the other: later ones are hidden
-    together with the one asked for, and earlier ones are seen, as the student sees them.
+    The words are chosen as in :func:`rotating_masks`. The pieces of a word are asked for one after the other. A
+    question hides the piece that it asks for and all later ones. It shows the earlier ones, which the student sees,
+    too.
+
+    ``starts`` (L,) bool: which tokens begin a word.
     """
     word = np.cumsum(starts) - 1  # (L,)
     piece = _place_in_word(starts)
@@ -152,12 +159,13 @@ def _place_in_word(starts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Questions:
-    """What the dump asks about a target, each token once: by rotating masks, or with a part of the future hidden.
+    """The questions of the dump, which ask for each token of a target once.
 
-    Where the future is hidden, a token needs a copy of its own: a copy that hides two tokens would hide the first from
-    the second's left context, and what BERT makes of a token depends on all that it sees.
+    They use rotating masks, or hide a part of the future. If the future is hidden, each token needs a copy of its own:
+    a copy that hides two tokens would hide the first from the second's left context. Copies can't be shared in another
+    way, because BERT's answer for a token depends on everything that it sees.
 
-    ``marks``: units are words, and without them pieces. ``seed``: of what is hidden by chance.
+    ``marks``: with them units are words, and without them pieces. ``seed``: the seed of the draws.
     """
 
     num_masks: int = NUM_MASKS
@@ -166,11 +174,11 @@ class Questions:
     marks: WordMarks | None = None
 
     def of(self, target: np.ndarray, sentence: int) -> Iterator[Question]:
-        """Yield the questions about ``target`` (L,), which depend on the seed and the number of the sentence alone."""
+        """Yield the questions about ``target`` (L,). Draws depend only on the seed and the number of the sentence."""
         starts = unit_starts(target, self.marks)
         if self.future.hides:
             for position in range(len(target)):
-                # Three numbers: those of the draws are two, so that they are others.
+                # Sampled targets are seeded by two numbers, so three numbers give other draws.
                 generator = np.random.default_rng([self.seed, sentence, position + 1])
                 asked = np.arange(len(target)) == position
                 yield Question(hide_future(starts, position, self.future, generator), asked)
@@ -183,9 +191,10 @@ class Questions:
 
 @dataclass(frozen=True)
 class TrainingMasks:
-    """What training hides of a target: tokens anywhere at ``rate`` (paper), or the future of one drawn at random.
+    """The masks of training: tokens anywhere at ``rate`` (paper), or the future of one token drawn at random.
 
-    ``future``: as the dump hides it; None: at a rate that is drawn for each sentence. ``marks``: units are words.
+    ``future``: how the dump hides the future. None: at a rate that is drawn for each sentence. ``marks``: with them
+    units are words.
     """
 
     rate: float = MASK_RATE
@@ -193,9 +202,11 @@ class TrainingMasks:
     marks: WordMarks | None = None
 
     def draw(self, target: np.ndarray, generator: np.random.Generator) -> Question:
-        """Return a question about ``target`` (L,): all that is hidden is asked for, or the token whose future it is.
+        """Return a question about ``target`` (L,).
 
-        A word hidden by ``rate`` is so from one of its pieces on, drawn at random, as the dump asks for each of them.
+        If the future is hidden, the question asks only for the token that was drawn. Otherwise it asks for all tokens
+        that are hidden. A word that is masked by ``rate`` is hidden from one of its pieces on, which is drawn at
+        random, because the dump asks for each piece in this way.
         """
         future = Future(rate=1 - generator.random()) if self.future is None else self.future
         starts = unit_starts(target, self.marks)

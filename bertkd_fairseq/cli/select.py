@@ -1,4 +1,4 @@
-"""``bertkd select``: make a data-bin of chosen hypotheses of n-best lists, beside the reference or in its place."""
+"""``bertkd select``: make a data-bin of hypotheses from n-best lists, beside the reference or in its place."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fairseq.logging import metrics
 
 @register_criterion("bert_cmlm_cross_entropy", dataclass=FairseqDataclass)
 class BertCMLMCrossEntropy(FairseqCriterion):
-    """Mean over masked tokens; logs perplexity, and accuracy without EOS, which is always right."""
+    """Mean over masked tokens. It logs perplexity, and the accuracy without EOS, which is always right."""
 
     def forward(
         self, model: torch.nn.Module, sample: dict[str, Any], reduce: bool = True

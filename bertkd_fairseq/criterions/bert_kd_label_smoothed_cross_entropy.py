@@ -54,7 +54,10 @@ def check_student(model: torch.nn.Module, cfg: Any) -> None:
 
 
 def check_logits(model: torch.nn.Module) -> None:
-    """:raises ConfigurationError: if the student has an adaptive softmax, which has no logits to distil into."""
+    """Check that ``model`` has logits.
+
+    :raises ConfigurationError: if the student has an adaptive softmax, which has no logits to distil into.
+    """
     if getattr(getattr(model, "decoder", None), "adaptive_softmax", None) is not None:
         raise ConfigurationError(
             "the student must have a plain softmax, but has an adaptive one. "
@@ -68,7 +71,7 @@ def check_logits(model: torch.nn.Module) -> None:
 class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     """``alpha * KD + (1 - alpha) * label-smoothed cross-entropy``.
 
-    A batch without teacher rows, as in validation, gets the label-smoothed cross-entropy alone.
+    A batch without teacher rows, as in validation, gets only the label-smoothed cross-entropy.
     """
 
     def __init__(self, cfg: BertKDLabelSmoothedCrossEntropyConfig, task: Any) -> None:
@@ -83,9 +86,9 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         self.eos = task.target_dictionary.eos()
 
     def train(self, mode: bool = True) -> "BertKDLabelSmoothedCrossEntropy":
-        """As in torch; fairseq calls it before the first batch, of which it would keep a ``crash.pt``.
+        """Do as torch does, after a check. fairseq calls it before the first batch, so no ``crash.pt`` is written.
 
-        :raises ConfigurationError: if training needs a teacher and the task is one of fairseq's, which have none.
+        :raises ConfigurationError: if training needs a teacher, but the task is one of fairseq's, which has none.
         """
         if (
             mode
@@ -96,7 +99,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         return super().train(mode)
 
     def set_num_updates(self, num_updates: int) -> None:
-        """Take alpha from its schedule; the task calls this before every update."""
+        """Take alpha from its schedule. The task calls this before every update."""
         self.alpha = self.schedule.at(num_updates)
 
     def forward(
@@ -138,7 +141,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def distill(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any]
     ) -> tuple[BertKDLoss, dict[str, torch.Tensor]]:
-        """Flatten the batch to tokens and return its loss, and what is logged beside it.
+        """Flatten the batch to tokens, and return its loss and what else is logged.
 
         :raises ConfigurationError: if there is nothing to distil, or nothing to distil into.
         """
@@ -178,7 +181,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def _select(
         self, logits: torch.Tensor, target: torch.Tensor, rows: TeacherRows
     ) -> tuple[TeacherRows, dict[str, torch.Tensor]]:
-        """Return the rows of the tokens that learn from the teacher, and from how many these were selected."""
+        """Return the rows of the tokens that learn from the teacher, and the number of tokens to select from."""
         if self.selection.is_all:
             return rows, {}
         if self.cfg.kd_better_only and rows.gold_logprob is None:
@@ -205,7 +208,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def _with_consistency(
         self, model: torch.nn.Module, net_output: Any, sample: dict[str, Any], result: BertKDLoss
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss with its consistency term, and the divergence itself, after a second forward pass."""
+        """Make a second forward pass. Return the loss with its consistency term, and the divergence itself."""
         logits = self._tokens(net_output[0])
         kept = self._tokens(sample["target"]).ne(self.padding_idx)
         if self.cfg.simcut_alpha > 0:
@@ -219,17 +222,20 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         return both + self.cfg.rdrop_alpha / 2 * divergence, divergence
 
     def _tokens(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Flatten (N, T, ...) to the tokens behind the prefix that is ignored: (tokens, ...)."""
+        """Flatten (N, T, ...) to the tokens after the ignored prefix: (tokens, ...)."""
         return tensor[:, self.ignore_prefix_size :].flatten(0, 1)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log as fairseq does, and more for batches with a teacher.
+        """Log what fairseq logs, and for batches with a teacher more.
 
-        ``kd_loss`` in bits, ``teacher_mass`` within the K entries and ``teacher_agreement`` of the predictions in
-        percent, each per token that learns from the teacher; ``without_teacher``: the percentage that doesn't;
-        ``kd_selected``: the percentage of those that could, ``kd_rank_loss`` per token, and ``kd_augmented``: the
-        percentage of decoder inputs that were replaced by another token, where these are asked for.
+        Three values are means over the tokens that learn from the teacher: ``kd_loss`` in bits, ``teacher_mass``, the
+        percentage of its probability within the K entries, and ``teacher_agreement``, the percentage of equal
+        predictions. ``without_teacher`` is the percentage of tokens that don't learn from it.
+
+        Three more are logged if their options are used. ``kd_selected`` is the percentage of tokens that learn from the
+        teacher, of those that could. ``kd_rank_loss`` is a mean over tokens. ``kd_augmented`` is the percentage of
+        decoder inputs that were replaced by another token.
         """
         super().reduce_metrics(logging_outputs)
         logged = {name for output in logging_outputs for name in output}
@@ -238,7 +244,7 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         sums = [sum(output.get(name, 0) for output in logging_outputs) for name in _WATCHED]
         tensors = [value for value in sums if torch.is_tensor(value)]
         device = tensors[0].device if tensors else None
-        # All in one transfer: a GPU has to be waited for every time.
+        # All values go in one transfer, because each transfer waits for the GPU.
         values = torch.stack([torch.as_tensor(value, device=device).double() for value in sums])
         total = dict(zip(_WATCHED, values.tolist(), strict=True))
 

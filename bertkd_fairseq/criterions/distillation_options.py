@@ -1,4 +1,4 @@
-"""The options of distillation: the criterion's own, and what they need of a store."""
+"""The options of distillation: those of the criterion, and what they need from a store."""
 
 import math
 from dataclasses import dataclass, field
@@ -39,28 +39,28 @@ _OPTIONS = {
     "label_smoothing": "--label-smoothing",
     "tail": "--kd-tail",
 }
-"""What the command line calls the options of the loss."""
+"""The names of the options of the loss on the command line."""
 
 
 @dataclass
 class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """Options of ``--criterion bert_kd_label_smoothed_cross_entropy``, beside fairseq's own."""
+    """The options of ``--criterion bert_kd_label_smoothed_cross_entropy``, beside fairseq's own."""
 
     kd_alpha: float = field(
         default=0.5,
         metadata={
-            "help": f"weight of the teacher's soft targets, {ALPHAS}; 0: none (paper, equation 5)"
+            "help": f"weight of the teacher's soft targets, {ALPHAS}. 0: no teacher (paper, equation 5)"
         },
     )
     kd_temperature: float = field(
         default=10.0,
         metadata={
-            "help": "temperature of the teacher's softmax, not of the student's (footnote 8)"
+            "help": "temperature of the teacher's softmax. The student's has none (footnote 8)"
         },
     )
     kd_topk: int = field(
         default=0,
-        metadata={"help": "use only the teacher's k largest entries; 0: all that the store holds"},
+        metadata={"help": "use only the teacher's k largest entries. 0: all that the store holds"},
     )
     kd_tail: str = field(
         default=RENORMALIZE,
@@ -73,8 +73,8 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     kd_eos: str = field(
         default=SAME,
         metadata={
-            "help": f"what EOS is trained on, which the teacher always knows. {SAME}: as any token (paper). {HARD}: "
-            "train EOS on its label only. A high temperature would give most of its weight to wrong symbols"
+            "help": f"how EOS is trained, which the teacher always knows. {SAME}: like any token (paper). {HARD}: only "
+            "on its label. A high temperature would give most of its weight to wrong symbols"
         },
     )
     kd_alpha_schedule: str = field(
@@ -92,10 +92,10 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     kd_token_selection: str = field(
         default=ALL,
         metadata={
-            "help": f"which tokens learn from the teacher; the others have their hard label alone. {ALL}: all. "
-            f"{STUDENT_LOSS}: --kd-token-share of them, those that the student finds hardest in the batch "
-            f"(arXiv 2105.12967, 2202.13663). {TEACHER_CONFIDENCE}: as many, where the teacher is surest. "
-            f"{TEACHER_RIGHT}: where its first guess is the label"
+            "help": "which tokens learn from the teacher. The others learn only from their hard label. "
+            f"{ALL}: all tokens. {STUDENT_LOSS}: the share --kd-token-share of a batch that the student finds hardest "
+            f"(arXiv 2105.12967, 2202.13663). {TEACHER_CONFIDENCE}: the same share, of the tokens on which the teacher "
+            f"is surest. {TEACHER_RIGHT}: the tokens on which its first guess is the label"
         },
     )
     kd_token_share: Optional[float] = field(
@@ -105,35 +105,35 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     kd_better_only: bool = field(
         default=False,
         metadata={
-            "help": "only tokens whose label is more probable to the teacher than to the student learn from it. "
-            "Needs a store of format 2"
+            "help": "a token learns from the teacher only if the teacher gives its label a higher probability than the "
+            "student does. This needs a store of format 2"
         },
     )
     kd_loss_correction: float = field(
         default=0.0,
         metadata={
-            "help": "gamma of loss correction: gamma * (label - p) is added to the teacher's logits, 0: off "
-            "(arXiv 2104.09732). Needs a store of format 2"
+            "help": "gamma of loss correction, which adds gamma * (label - p) to the teacher's logits. 0: off "
+            "(arXiv 2104.09732). This needs a store of format 2"
         },
     )
     kd_rank_first: float = field(
         default=0.0,
         metadata={
-            "help": "weight, within alpha, of ranking the teacher's first guess first among the student's, 0: off "
-            "(TIE-KD, arXiv 2305.08096)"
+            "help": "weight, multiplied by alpha, of a loss for symbols that the student ranks above the teacher's "
+            "first guess. 0: off (TIE-KD, arXiv 2305.08096)"
         },
     )
     kd_augment: float = field(
         default=0.0,
         metadata={
-            "help": "probability with which a decoder input is replaced, in training, by a draw from what the teacher "
-            "finds likely there, 0: off (Gao et al., ACL 2019). Needs a store, also with --kd-alpha 0"
+            "help": "probability that training replaces a decoder input by a token that the teacher finds likely "
+            "there. 0: off (Gao et al., ACL 2019). This needs a store, even with --kd-alpha 0"
         },
     )
     simcut_alpha: float = field(
         default=0.0,
         metadata={
-            "help": "weight of SimCut consistency training beside distillation, 0: off "
+            "help": "weight of SimCut consistency training beside distillation. 0: off "
             "(arXiv 2206.02368, section 3; its authors use 3)"
         },
     )
@@ -143,7 +143,7 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     rdrop_alpha: float = field(
         default=0.0,
         metadata={
-            "help": "weight of R-Drop consistency training beside distillation, 0: off "
+            "help": "weight of R-Drop consistency training beside distillation. 0: off "
             "(arXiv 2106.14448, equation 4; its authors use 5)"
         },
     )
@@ -156,13 +156,13 @@ def alpha_schedule(cfg: Any) -> AlphaSchedule:
 
 
 def token_selection(cfg: Any) -> TokenSelection:
-    """Return which tokens a criterion's configuration has learn from the teacher."""
+    """Return the selection of tokens that a criterion's configuration asks for."""
     share = SHARE if cfg.kd_token_share is None else cfg.kd_token_share
     return TokenSelection(cfg.kd_token_selection, share, cfg.kd_better_only)
 
 
 def gold_problem(cfg: Any, seen: str) -> str:
-    """Return why options in use can't work with ``seen``, which has no p(label) of its own; or nothing."""
+    """Return the message for options in use that need the teacher's p(label), which ``seen`` lacks; or nothing."""
     in_use = {
         "--kd-better-only": cfg.kd_better_only,
         "--kd-loss-correction": cfg.kd_loss_correction > 0,
@@ -214,7 +214,7 @@ def distillation_problems(cfg: BertKDLabelSmoothedCrossEntropyConfig) -> list[st
 def _schedule_problems(
     cfg: BertKDLabelSmoothedCrossEntropyConfig,
 ) -> list[tuple[bool, str, str, object]]:
-    """Return for each option of the schedule whether it is wrong, its name, what is wanted and what is seen."""
+    """Return four things for each option of the schedule: whether it is wrong, its name, what is wanted and seen."""
     kind, end, updates = cfg.kd_alpha_schedule, cfg.kd_alpha_end, cfg.kd_alpha_updates
     linear, with_it = kind == LINEAR, f"with --kd-alpha-schedule {LINEAR}"
     kinds = f"one of {', '.join(SCHEDULES)}"
@@ -228,7 +228,7 @@ def _schedule_problems(
 def _selection_problems(
     cfg: BertKDLabelSmoothedCrossEntropyConfig,
 ) -> list[tuple[bool, str, str, object]]:
-    """Return as :func:`_schedule_problems` does, for what selects tokens or changes their targets."""
+    """Return the same for the options that select tokens or change their targets."""
     kind, share = cfg.kd_token_selection, cfg.kd_token_share
     gamma, weight = cfg.kd_loss_correction, cfg.kd_rank_first
     kinds, finite = f"one of {', '.join(SELECTIONS)}", "at least 0 and finite"

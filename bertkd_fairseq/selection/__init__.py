@@ -1,1 +1,1 @@
-"""Training text out of n-best lists: which hypotheses are taken, and the data-bin that they make."""
+"""Make training text from n-best lists: choose hypotheses, and write them as a data-bin."""

@@ -1,4 +1,4 @@
-"""Which hypotheses of one sentence are taken: plain Python, no files."""
+"""Choose among the hypotheses of one sentence, in plain Python and without files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TEACHER, STUDENT, REFERENCE, BOTH = CRITERIA = ("teacher", "student", "reference
 
 
 class Candidate(NamedTuple):
-    """A hypothesis: its ids without EOS, and what is known of it, higher is better, NaN where nothing is.
+    """A hypothesis: its ids without EOS, and its scores. Higher scores are better; a score that isn't known is NaN.
 
-    ``student``: the student's score, as H- has it, in nats. ``teacher``: the score that rescoring gave, of student and
-    teacher together, in nats. ``reference``: its likeness to the reference, 0 to 100.
+    ``student``: the student's score in nats, from the H- line. ``teacher``: the score from rescoring in nats, which
+    combines student and teacher. ``reference``: the likeness to the reference, from 0 to 100.
     """
 
     ids: tuple[int, ...]
@@ -23,14 +23,14 @@ class Candidate(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What lengths in symbols, EOS not counted, a pair with a hypothesis may have; None: any."""
+    """The lengths that a pair with a hypothesis may have, in symbols without EOS. None stands for no limit."""
 
     min_length: int = 1
     max_length: int | None = None
     max_ratio: float | None = None
 
     def allow(self, length: int, other: int) -> bool:
-        """Tell whether a hypothesis may be so long beside another side of ``other`` symbols."""
+        """Return whether a hypothesis of ``length`` symbols is allowed if the other side has ``other`` symbols."""
         if length < self.min_length or (self.max_length is not None and length > self.max_length):
             return False
         shorter, longer = sorted((length, other))
@@ -38,7 +38,7 @@ class Bounds(NamedTuple):
 
 
 def merged(candidates: Sequence[Candidate], by: str) -> list[Candidate]:
-    """Return equal ones once, with the scores of the best of them, in the place of the first."""
+    """Return the candidates with equal ones merged: the best scores of them, in the place of the first."""
     best: dict[tuple[int, ...], Candidate] = {}
     for each in candidates:
         before = best.setdefault(each.ids, each)
@@ -48,10 +48,10 @@ def merged(candidates: Sequence[Candidate], by: str) -> list[Candidate]:
 
 
 def ranked(candidates: Sequence[Candidate], by: str) -> list[Candidate]:
-    """Return them from the best to the worst; equal ones stay in their order.
+    """Return the candidates from the best to the worst. Candidates with equal scores stay in their order.
 
-    ``both`` adds the rank by the teacher to that by the reference, which needs no common scale; a tie is the
-    teacher's to break.
+    ``both`` adds the rank by the teacher and the rank by the reference, because ranks need no common scale. If two sums
+    are equal, the rank by the teacher decides.
     """
     if by != BOTH:
         return sorted(candidates, key=lambda each: -_score(each, by))
@@ -67,5 +67,5 @@ def _score(candidate: Candidate, by: str) -> float:
 
 
 def _ranks(scores: Sequence[float]) -> list[int]:
-    """Return how many are better, for each."""
+    """Return for each score how many others are better."""
     return [sum(other > score for other in scores) for score in scores]

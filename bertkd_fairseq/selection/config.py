@@ -17,7 +17,7 @@ from bertkd_fairseq.text.outputs import inside_problems
 CHRF, BLEU = METRICS = ("chrf", "bleu")
 SAME, APART, NO = WITH_REFERENCE = ("same", "apart", "no")
 SELECTION = "selection"
-"""What ``bertkd.json`` has about the selection; by it, the folder is known as one of ours."""
+"""The key of ``bertkd.json`` that has the facts of the selection. It marks the folder as one of ours."""
 
 
 def _own_files(folder: Path) -> Sequence[str] | None:
@@ -34,18 +34,19 @@ class SelectConfig:
     """The settings of :func:`bertkd_fairseq.selection.run.select`."""
 
     nbest: Sequence[str] = setting(
-        "output of fairseq-generate for the split, all lines of it: of one student or several, of the whole split or "
-        "of shards, which together have every sentence",
+        "output of fairseq-generate for the split, with all its lines. Several files may be of several students, or "
+        "of shards of the split. Together they must have every sentence",
         metavar="FILE",
         several=True,
     )
     data_bin: str = setting(
-        "data-bin of `bertkd prepare` that they were decoded from", metavar="DIR"
+        "data-bin of `bertkd prepare` that the lists were decoded from", metavar="DIR"
     )
     destdir: str = setting("data-bin to make", metavar="DIR")
     by: str = setting(
-        "teacher: the score in --rescored. student: the student's own, as H- has it. reference: likeness to the "
-        "reference. both: the sum of the ranks by teacher and by reference",
+        "what makes a hypothesis the best one. teacher: the score in --rescored. student: the student's own score, in "
+        "the H- lines. reference: the likeness to the reference. both: the sum of the ranks by teacher and by "
+        "reference",
         choices=CRITERIA,
         group=_WHICH,
     )
@@ -57,52 +58,53 @@ class SelectConfig:
         group=_WHICH,
     )
     metric: str = setting(
-        "likeness to the reference: of sentences, by sacreBLEU",
+        "metric for the likeness to the reference. sacreBLEU computes it for each sentence",
         default=CHRF,
         choices=METRICS,
         group=_WHICH,
     )
     keep: int = setting(
-        "number of hypotheses for each sentence, at most",
+        "largest number of hypotheses to take for each sentence",
         default=1,
         at_least=1,
         metavar="N",
         group=_WHICH,
     )
     keep_duplicates: bool = setting(
-        "take hypotheses that are equal to each other, or to the reference beside them, as well",
+        "also take hypotheses that are equal to each other, or to the reference beside them",
         default=False,
         group=_WHICH,
     )
     min_length: int = setting(
-        "least number of symbols of a hypothesis, EOS not counted",
+        "smallest number of symbols of a hypothesis, without EOS",
         default=1,
         at_least=0,
         metavar="N",
         group=_WHICH,
     )
     max_length: int | None = setting(
-        "largest number of symbols of a hypothesis; any if not given",
+        "largest number of symbols of a hypothesis, without EOS; no limit if not given",
         default=None,
         at_least=1,
         metavar="N",
         group=_WHICH,
     )
     max_ratio: float | None = setting(
-        "how many times as long as the other one the longer side of a pair may be; any if not given",
+        "largest ratio of the two lengths of a pair, longer to shorter; no limit if not given",
         default=None,
         at_least=1,
         metavar="R",
         group=_WHICH,
     )
     with_reference: str = setting(
-        "same: the split is all pairs as they were and then the new ones. apart: the split stays as it is, so that a "
-        "teacher store of it still fits, and the new pairs are a part beside it, train1. no: the new pairs alone",
+        "where the new pairs go. same: into the split, after all of its pairs. apart: into a part of their own, such "
+        "as train1. The split stays as it is then, so a teacher store of it still fits. no: the split has only the "
+        "new pairs",
         default=SAME,
         choices=WITH_REFERENCE,
     )
     backward: bool = setting(
-        "the lists translate from the target to the source language: hypotheses become sources",
+        "the lists are translations from the target language to the source language, so hypotheses become sources",
         default=False,
     )
     gen_subset: str = setting(
@@ -111,7 +113,7 @@ class SelectConfig:
     force: bool = setting("replace an earlier selection at --destdir", default=False)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the settings, without reading an n-best list."""
+        """Return what is wrong with the settings. No n-best list is read for it."""
         problems = range_problems(self)
         rescored, by = named(self, "rescored"), named(self, "by")
         if self.by in (TEACHER, BOTH) and not self.rescored:
@@ -143,5 +145,5 @@ class SelectConfig:
 
     @property
     def needs_metric(self) -> bool:
-        """Whether hypotheses are compared with the reference."""
+        """Whether the choice needs the likeness of hypotheses to the reference."""
         return self.by in (REFERENCE, BOTH)

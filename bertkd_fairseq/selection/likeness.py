@@ -1,4 +1,4 @@
-"""How like its reference a hypothesis is: chrF or BLEU of the one sentence, by sacreBLEU."""
+"""Measure how like its reference a hypothesis is: sacreBLEU's chrF or BLEU of the sentence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bertkd_fairseq.selection.sentences import Ids, Side
 
 
 class Likeness:
-    """The metric for one language. Both sides are the data-bin's words, lowercased and tokenised as it has them."""
+    """The metric for one language. It compares words as the data-bin has them, lowercased and tokenised."""
 
     def __init__(self, metric: str, side: Side, tokenized: bool) -> None:
-        """Make it; ``tokenized``: the text came with spaces between its words, whatever the language."""
+        """Make the metric. ``tokenized``: the text had spaces between its words already, whatever the language."""
         from sacrebleu.metrics import BLEU as SentenceBLEU
         from sacrebleu.metrics import CHRF
 
@@ -22,11 +22,11 @@ class Likeness:
             self._metric = SentenceBLEU(effective_order=True, tokenize=tokenizer)
 
     def __call__(self, hypothesis: Ids, reference: Ids) -> float:
-        """Return 0 to 100."""
+        """Return the score of a hypothesis against its reference, from 0 to 100."""
         words = self._side.words
         return float(self._metric.sentence_score(words(hypothesis), [words(reference)]).score)
 
     @property
     def signature(self) -> str:
-        """What the score depends on, as sacrebleu prints it; not before the first was counted."""
+        """sacreBLEU's signature: what the score depends on. Ask for it only after the first score was computed."""
         return str(self._metric.get_signature())

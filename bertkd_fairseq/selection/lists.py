@@ -1,4 +1,4 @@
-"""N-best lists of several files as one: for each sentence all its hypotheses, with the scores of each."""
+"""Join the n-best lists of several files: for each sentence, all its hypotheses with their scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LN2 = math.log(2)  # scores are printed in base 2
 
 @dataclass(frozen=True)
 class Sides:
-    """What was translated, and into what."""
+    """The two sides of the translation: what was translated, and into what."""
 
     source: Side
     target: Side
@@ -28,12 +28,12 @@ class Sides:
 def read_candidates(
     nbest: Sequence[str], rescored: Sequence[str], sides: Sides, names: tuple[str, str]
 ) -> list[list[Candidate]]:
-    """Return the hypotheses of each sentence in the order of files and lines, those of the first file first.
+    """Return the hypotheses of each sentence, in the order of the files and of their lines.
 
-    :param rescored: a file for each of ``nbest``, or none.
-    :param names: what messages call the two settings.
-    :raises DataError: with all that is wrong with the lists: sentences missing or of another split, symbols that the
-        dictionary hasn't, rescored lists of other hypotheses.
+    :param rescored: a file for each of ``nbest``, or no file.
+    :param names: the names of the two settings in messages.
+    :raises DataError: with all that is wrong with the lists: sentences are missing or of another split, symbols aren't
+        in the dictionary, or rescored lists have other hypotheses.
     """
     problems: list[str] = []
     lists = _read(nbest, names[0], problems)
@@ -80,12 +80,12 @@ def _read(paths: Sequence[str], name: str, problems: list[str]) -> list[NBest]:
 
 
 def _other_text(nbest: NBest, sides: Sides) -> list[str]:
-    """Return what is wrong unless S- or T- of each sentence, where they are printed, is the data-bin's."""
+    """Return a message if sentences have S- and T- lines, but neither has the text of the data-bin."""
     unlike = []
     for one in nbest.sentences:
         both = (("S", sides.source), ("T", sides.target))
         said = [(one.head[kind], side) for kind, side in both if kind in one.head]
-        # Either will do: entities and the like may be written otherwise in one.
+        # One of the two is enough: the other may write entities and the like in another way.
         if said and not any(
             letters(text) == letters(side.words(side.sentences[one.number])) for text, side in said
         ):
@@ -102,7 +102,11 @@ def _other_text(nbest: NBest, sides: Sides) -> list[str]:
 
 
 def _scores(nbest: NBest, rescored: NBest, problems: list[str]) -> dict[tuple[int, str], float]:
-    """Return the new score of each hypothesis of ``nbest``, in nats, by the number of its sentence and its symbols."""
+    """Return the new scores of the hypotheses of ``nbest``, in nats.
+
+    The keys are the number of the sentence and the symbols of the hypothesis. A difference between the two lists is
+    added to ``problems``.
+    """
     before, after = (_hypotheses(each) for each in (nbest, rescored))
     if before != after:
         unlike = sorted({number for number, _ in (before - after) + (after - before)})

@@ -1,4 +1,4 @@
-"""Training text out of n-best lists: one call, with a :class:`SelectConfig`."""
+"""Make training text from n-best lists by one call, with a :class:`SelectConfig`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ from bertkd_fairseq.vocabulary import is_text
 
 @dataclass
 class Counts:
-    """Sentences and hypotheses.
+    """Numbers of sentences and hypotheses.
 
-    ``not_text``: with ``<unk>`` or another special symbol; ``out_of_bounds``: too long, short or unequal; ``repeated``:
-    equal to another hypothesis of the sentence; these are left out before anything is chosen. ``equal_to_reference``:
-    the best ones that were, and so weren't taken again. ``without``: sentences of which nothing is taken. ``changed``:
-    sentences whose best hypothesis isn't the first of the first list.
+    Three kinds of hypotheses are left out before any is chosen. ``not_text``: they have ``<unk>`` or another special
+    symbol. ``out_of_bounds``: they are too long, too short or too unequal. ``repeated``: they are equal to another
+    hypothesis of the sentence.
+
+    ``equal_to_reference``: best hypotheses that were equal to the reference, and therefore not taken. ``without``:
+    sentences without any hypothesis taken. ``changed``: sentences on which the best hypothesis isn't the first one of
+    the first list.
     """
 
     sentences: int = 0
@@ -45,7 +48,7 @@ class Counts:
 
     @property
     def left_out(self) -> str:
-        """How many hypotheses weren't taken, and why; what is no reason for any isn't named."""
+        """How many hypotheses weren't taken, and why. Only reasons that occurred are named."""
         kinds = {
             "with special symbols": self.not_text,
             "too long, too short or too unequal": self.out_of_bounds,
@@ -57,7 +60,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean score of the best hypothesis of each sentence, and of the first of its first list."""
+    """Two mean scores over sentences: of the best hypothesis, and of the first one of the first list."""
 
     best: float
     first: float
@@ -65,9 +68,9 @@ class Mean:
 
 @dataclass(frozen=True)
 class Selected:
-    """A new data-bin: its new split, how many pairs it has, and how these were chosen.
+    """A new data-bin: its new split, the number of pairs in it, and how these were chosen.
 
-    ``scores``: means by what gave them. ``signature``: of the metric, None where nothing was compared.
+    ``scores``: the mean scores by their kind. ``signature``: that of the metric, or None if there was no metric.
     """
 
     data_bin: Path
@@ -104,10 +107,10 @@ class _Chosen:
 
 
 def select(config: SelectConfig) -> Selected:
-    """Make a data-bin whose training split has hypotheses for targets, or with ``backward`` for sources.
+    """Make a data-bin with hypotheses as targets of its training split, or with ``backward`` as sources.
 
     :raises ConfigurationError: with every setting that can't work.
-    :raises DataError: if lists and data-bin don't fit each other.
+    :raises DataError: if lists and data-bin don't belong together.
     :raises OutputError: if the data-bin can't be written.
     """
     raise_all(config.problems())
@@ -155,7 +158,7 @@ def select(config: SelectConfig) -> Selected:
 
 
 def _settings(config: SelectConfig) -> dict[str, Any]:
-    """Return what the data-bin keeps of how it was made; files by content too."""
+    """Return what the data-bin keeps of how it was made. Files are named by path and sha256."""
     kept = ("by", "keep", "keep_duplicates", "with_reference", "backward", "gen_subset")
     files = {name: [*getattr(config, name)] for name in ("nbest", "rescored")}
     return {
@@ -206,7 +209,7 @@ def _choose_one(
     best = ranked(distinct, config.by)[: config.keep]
     new = best
     if config.with_reference != NO and not config.keep_duplicates:
-        # Not replaced by the next: the reference is this sentence's best already.
+        # The next one doesn't replace it: the reference is this sentence's best already.
         new = [each for each in best if each.ids != reference]
     counts.equal_to_reference += len(best) - len(new)
     counts.chosen += len(new)
@@ -220,7 +223,7 @@ def _choose_one(
 def _new_split(
     chosen: _Chosen, both: dict[str, Side], target: str, data_bin: DataBin, config: SelectConfig
 ) -> NewSplit:
-    """Return the split to write; ``target`` is the language of the hypotheses."""
+    """Return the split to write. ``target`` is the language of the hypotheses."""
     sentences: dict[str, list[Ids]] = {}
     for lang, side in both.items():
         new = [ids if lang == target else side.sentences[i] for i, ids in chosen.taken]

@@ -1,4 +1,4 @@
-"""The sentences of a split: ids of both sides as the data-bin has them, and their words."""
+"""Read the sentences of a split: the ids of both sides as the data-bin has them, and their words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Side:
-    """One language of a split: ``sentences`` without EOS, in the order of the data-bin."""
+    """One language of a split. ``sentences`` are in the order of the data-bin, without EOS."""
 
     lang: str
     file: Path  # of the dictionary
@@ -45,7 +45,7 @@ class Side:
         return detect_scheme(self.dictionary.symbols)
 
     def words(self, ids: Sequence[int]) -> str:
-        """Return the words that ids write, with spaces between; symbols where the scheme doesn't tell them."""
+        """Return the words of ids with spaces between them. If the scheme isn't known, symbols count as words."""
         from fairseq.data.data_utils import post_process
 
         line = " ".join(self.dictionary.symbols[i] for i in ids)
@@ -55,14 +55,14 @@ class Side:
         return str(post_process(line, joined)) if joined else line
 
     def ids(self, symbols: Sequence[str]) -> Ids:
-        """Return the ids of symbols as fairseq-generate prints them.
+        """Return the ids of symbols that fairseq-generate has printed.
 
-        :raises KeyError: for one that the dictionary hasn't; ``<unk>`` it has.
+        :raises KeyError: if a symbol isn't in the dictionary. ``<unk>`` is in it.
         """
         return tuple(self.dictionary.indices[symbol] for symbol in symbols)
 
     def unknown_problem(self, path: object, unknown: Sequence[str]) -> str:
-        """Return what to say of an n-best list with symbols that the dictionary hasn't."""
+        """Return the message for an n-best list with symbols that aren't in the dictionary."""
         shown = ", ".join(map(repr, sorted(unknown)[:5])) + (", ..." if len(unknown) > 5 else "")
         seen = f"has {len(unknown)} other{'s' * (len(unknown) > 1)} ({shown})"
         return (

@@ -1,4 +1,4 @@
-"""What a selection came to, as plain text."""
+"""Write the result of a selection as plain text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from bertkd_fairseq.selection.run import Selected
 
 
 def format_selected(selected: Selected) -> str:
-    """Return the counts, the mean scores as a table, and where the data-bin is."""
+    """Return the counts, a table of the mean scores, and the place of the data-bin."""
     counts = selected.counts
     lines = [
         f"{counts.chosen} hypotheses chosen from {counts.hypotheses} for {counts.sentences} sentences",
         *([f"left out: {counts.left_out}"] if counts.left_out else []),
-        f"another than the student's first is best in {counts.changed} sentences; none is taken in {counts.without}",
+        f"the best isn't the student's first in {counts.changed} sentences; none is taken in {counts.without}",
     ]
     if selected.scores:
         table = [["mean score", "best", "first"]]

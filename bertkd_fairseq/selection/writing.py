@@ -1,4 +1,4 @@
-"""The data-bin of a selection: one split is new, or a part beside it, and all the rest is a copy."""
+"""Write the data-bin of a selection. One split or one part beside it is new, and all the rest is a copy."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from bertkd_fairseq.text.data_bin import (
 
 @dataclass(frozen=True)
 class NewSplit:
-    """A split to write: its name, and the sentences of each language, EOS not among their ids."""
+    """A split to write: its name, and the sentences of each language as ids without EOS."""
 
     name: str
     sentences: Mapping[str, Sequence[Ids]]
 
 
 def splits_of(data_bin: DataBin) -> list[str]:
-    """Return the splits of a data-bin: those that were prepared, and parts that came beside them."""
+    """Return the splits of a data-bin: those that were prepared, and parts that were added later."""
     pair = f"{data_bin.source_lang}-{data_bin.target_lang}"
     found = (name.rpartition(".") for name in binarized_splits(data_bin.path))
     there = (name for name, _, langs in found if langs == pair)
@@ -40,7 +40,7 @@ def splits_of(data_bin: DataBin) -> list[str]:
 
 
 def next_part(split: str, there: Iterable[str]) -> str:
-    """Return the name of a further part of ``split``, as fairseq-train counts them: train1, train2, ..."""
+    """Return the name of the next part of ``split``, as fairseq-train counts parts: train1, train2, ..."""
     base, taken = re.sub(r"\d+$", "", split), {*there}
     return next(name for k in itertools.count(1) if (name := f"{base}{k}") not in taken)
 
@@ -48,7 +48,7 @@ def next_part(split: str, there: Iterable[str]) -> str:
 def write_selection(
     data_bin: DataBin, split: str, new: NewSplit, dest: Path, facts: Mapping[str, Any], force: bool
 ) -> None:
-    """Write the data-bin with ``new``, whose tokens have the type of those of ``split``.
+    """Write the data-bin with the split ``new``. Its ids get the integer type of those of ``split``.
 
     :raises OutputError: if it can't be written.
     """

@@ -1,1 +1,1 @@
-"""What a student learns from: which tokens have a teacher, what its logits become, which inputs it reads. Pure."""
+"""Decide which tokens learn from the teacher, what its logits become, and which inputs the student reads. Pure."""

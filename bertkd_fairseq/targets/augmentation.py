@@ -1,8 +1,8 @@
-"""Decoder inputs replaced by what the teacher finds likely in their place: a store as data augmentation.
+"""Use a store as data augmentation: replace decoder inputs by tokens that the teacher finds likely there.
 
-After Soft Contextual Data Augmentation (Gao et al., ACL 2019). Its language model is the teacher here, and where it
-mixes embeddings, one word is drawn, as in SwitchOut (Wang et al., EMNLP 2018). What is to be predicted stays: the
-student learns to go on from words that might as well have stood there.
+This follows Soft Contextual Data Augmentation (Gao et al., ACL 2019), with two differences. The teacher takes the place
+of its language model. It mixes embeddings, but here one word is drawn, as in SwitchOut (Wang et al., EMNLP 2018). The
+tokens to predict stay as they are. So the student learns to continue after words that are as likely as the original.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """``rate``: the probability that a decoder input is replaced, by ``seed``, epoch and sentence alone.
+    """``rate``: the probability that a decoder input is replaced. Draws depend on ``seed``, epoch and sentence only.
 
-    ``never``: ids that neither are replaced nor replace anything, as EOS.
+    ``never``: ids, such as EOS, that are never replaced and never replace another.
     """
 
     rate: float
@@ -32,19 +32,19 @@ def likely_tokens(
     uniforms: np.ndarray,
     augmentation: Augmentation,
 ) -> np.ndarray:
-    """Return ``target`` (n,) with some tokens replaced by a draw from the teacher's entries of their place: (n,) int64.
+    """Return ``target`` (n,) with some tokens replaced by draws from the teacher's entries for them: (n,) int64.
 
-    The draw is by the entries' probabilities, at temperature 1, divided by their sum; it may be the token that was
-    there. Tokens without a teacher stay.
+    The entries are drawn by their probabilities at temperature 1, divided by the sum of these. A draw may be the token
+    that was there. Tokens without a teacher stay.
 
-    Shapes: ``topk_ids`` and ``topk_logprobs`` (n, K); ``uniforms`` (n, 2): random numbers in [0, 1), the first for
-    whether a token is replaced, the second for what replaces it.
+    Shapes: ``topk_ids`` and ``topk_logprobs`` (n, K); ``uniforms`` (n, 2): random numbers in [0, 1). The first number
+    of a token decides whether it is replaced, and the second what replaces it.
     """
     weights = np.exp(topk_logprobs.astype(np.float64))  # (n, K)
     weights[np.isin(topk_ids, augmentation.never)] = 0
     cumulated = np.cumsum(weights, axis=1)
     total = cumulated[:, -1:]
-    # Below the total whatever rounding does, so that no entry without weight is drawn.
+    # This stays below the total whatever rounding does, so no entry without weight is drawn.
     drawn = np.minimum(uniforms[:, 1:] * total, np.nextafter(total, 0))
     places = (cumulated <= drawn).sum(1).clip(max=topk_ids.shape[1] - 1)
     replaced = (uniforms[:, 0] < augmentation.rate) & (total[:, 0] > 0)

@@ -1,25 +1,27 @@
 """Loss correction of semiparametric distillation (Dao et al., ICLR 2021, arXiv 2104.09732).
 
-A teacher that is wrong somewhere, or has memorised its training text, biases its student. The label says something of
-this bias: with ``y`` the label as a one-hot vector and ``p`` the teacher's probabilities, every logit of the teacher
-becomes::
+A teacher that is wrong somewhere, or has memorised its training text, biases its student. The label tells something
+about this bias. Let ``y`` be the label as a one-hot vector and ``p`` the teacher's probabilities. Then every logit of
+the teacher becomes::
 
     log p_v + gamma * (y_v - p_v)
 
-so that a label that surprises the teacher rises, and what it believed in instead falls; where it was sure and right
-nothing moves. ``gamma`` trades the teacher's bias for the label's noise. A label that the teacher can't say (p = 0)
-isn't raised. Probabilities are those of T = 1, and the temperature comes after the correction.
+So a label that surprises the teacher rises, and what the teacher believed in instead falls. If the teacher was sure and
+right, nothing moves. A larger ``gamma`` takes away more of the teacher's bias, and lets in more of the label's noise. A
+label that the teacher finds impossible (p = 0) isn't raised. The probabilities are those of T = 1, and the temperature
+is applied after the correction.
 
-**What is exact.** A store has ``p_v`` of K symbols and of the label, which becomes one entry more where it was none. Of
-all others it has the sum ``t``. What they get follows from the way in which the loss represents them
-(:mod:`bertkd_fairseq.loss`), and is exact for it:
+**What is exact.** A store has ``p_v`` of K symbols and of the label. If the label is none of the K, it becomes one
+entry more. Of all other symbols the store has only the sum ``t``. Their correction depends on how the loss represents
+them (:mod:`bertkd_fairseq.loss`), and is exact for each way:
 
-- ``renormalize``: they have no place, so that the target is the softmax of the corrected K + 1 logits;
-- ``ghost``: one symbol of probability t, whose logit becomes ``log t - gamma * t``;
-- ``uniform``: n symbols of t / n each, whose logits become ``log(t / n) - gamma * t / n``.
+- ``renormalize``: they have no part, and the target is the softmax of the corrected K + 1 logits.
+- ``ghost``: they are one symbol of probability t, and its logit becomes ``log t - gamma * t``.
+- ``uniform``: they are n symbols of t / n each, and the logit of each becomes ``log(t / n) - gamma * t / n``.
 
-Summed over true, unequal ``p_v``, the corrected mass of the others lies between ``t * exp(-gamma * p_K)``, with ``p_K``
-the smallest entry, and ``t``: ``uniform`` is never outside of these bounds, ``ghost`` may be below them.
+The true ``p_v`` of the other symbols are unequal. Their corrected mass lies between ``t * exp(-gamma * p_K)`` and
+``t``, where ``p_K`` is the smallest entry. The mass under ``uniform`` is always within these bounds, but the mass under
+``ghost`` may be below them.
 """
 
 from __future__ import annotations
@@ -40,13 +42,15 @@ def corrected_rows(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids (N, K + 1), log-probabilities (N, K + 1) and log tails (N,) of the corrected teacher.
 
-    The last entry is the label where it is none of the K, and unused (``-inf``) elsewhere. Rows without a teacher,
-    ``-inf`` throughout, stay so; all others sum to 1, tail included.
+    If the label is none of the K entries, the last entry is the label; otherwise it is unused (``-inf``). Rows without
+    a teacher are ``-inf`` throughout and stay so. All other rows sum to 1, tail included.
 
     Shapes: ``topk_ids`` (N, K) int64; ``topk_logprobs`` (N, K) and ``log_tail`` (N,) float, under the teacher's full
-    softmax, worked on in at least float32; ``target`` (N,) int64; ``gold_logprob`` (N,) float: the teacher's of the
-    target. ``tail_symbols``: V where the tail is spread evenly over all symbols that are no entries; None where it is
-    one symbol.
+    softmax; ``target`` (N,) int64; ``gold_logprob`` (N,) float: the teacher's log-probability of the target. The
+    computation is in at least float32.
+
+    ``tail_symbols``: V if the tail is spread evenly over all symbols that are no entries; None if the tail is one
+    symbol.
     """
     dtype = torch.promote_types(topk_logprobs.dtype, torch.float32)
     logprobs, log_tail, gold = (x.to(dtype) for x in (topk_logprobs, log_tail, gold_logprob))

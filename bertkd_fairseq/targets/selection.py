@@ -1,17 +1,15 @@
-"""Which target tokens learn from the teacher; the others have their hard label alone, at full weight.
+"""Select the target tokens that learn from the teacher. The others learn only from their hard label, at full weight.
 
-``student-loss``: the share of a batch's tokens that the student finds hardest, by its own cross-entropy (Selective
-Knowledge Distillation, arXiv 2105.12967, batch-level selection). CBBGCA (arXiv 2202.13663), whose teacher is a C-MLM as
-well, selects by the same quantity with a threshold: the words that the student predicts without confidence.
+- ``student-loss`` selects the share of a batch's tokens that the student finds hardest, by its own cross-entropy
+  (Selective Knowledge Distillation, arXiv 2105.12967, batch-level selection). CBBGCA (arXiv 2202.13663), which has a
+  C-MLM teacher as well, applies a threshold to the same quantity: it selects the words that the student predicts
+  without confidence.
+- ``teacher-confidence`` selects the same share: the tokens on which the teacher's first guess is most probable.
+- ``teacher-right`` selects the tokens on which the teacher's first guess is the label.
+- ``better_only`` selects the tokens on which the teacher gives the label a higher probability than the student does.
+  There the teacher knows something that the student doesn't. A share is then a share of these tokens.
 
-``teacher-confidence``: as many, where the teacher's first guess has the most probability. ``teacher-right``: where that
-first guess is the label.
-
-Better only: where the label is more probable to the teacher than to the student, so that the teacher knows something
-that the student doesn't. A share is one of the tokens that this leaves.
-
-What is hardest or surest is asked within the batch of one process: two processes select as one with
-``--update-freq 2`` does.
+A share is taken within the batch of one process. So two processes select as one process with ``--update-freq 2`` does.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ ALL, STUDENT_LOSS, TEACHER_CONFIDENCE, TEACHER_RIGHT = SELECTIONS = (
     "teacher-right",
 )
 SHARE = 0.5
-"""Share of the tokens if nothing else is said (arXiv 2105.12967)."""
+"""The share of the tokens if none is given (arXiv 2105.12967)."""
 
 _CHUNK_ELEMENTS = 1 << 20
 # A share of 0.1 of 30 tokens is 3 of them, not 3.0000000000000004.
@@ -37,7 +35,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """``kind``: one of :data:`SELECTIONS`; ``share``: of the tokens, for the second and the third."""
+    """``kind``: one of :data:`SELECTIONS`. ``share``: the share of the tokens, for the second and the third kind."""
 
     kind: str = ALL
     share: float = SHARE
@@ -60,11 +58,11 @@ class TokenSelection:
 
         A row that is ``-inf`` throughout has no teacher, and is never chosen.
 
-        Shapes: ``logits`` (N, V) of the student, any float dtype, worked on in at least float32; ``target`` (N,) int64;
-        ``topk_ids`` (N, K) int64, ``topk_logprobs`` (N, K) float, ``gold_logprob`` (N,) float: the teacher's
-        log-probability of the target.
+        Shapes: ``logits`` (N, V) of the student, any float dtype; ``target`` (N,) int64; ``topk_ids`` (N, K) int64;
+        ``topk_logprobs`` (N, K) float; ``gold_logprob`` (N,) float: the teacher's log-probability of the target. The
+        computation is in at least float32.
 
-        :raises ValueError: if ``better_only`` lacks ``gold_logprob``.
+        :raises ValueError: if ``better_only`` is set but ``gold_logprob`` is missing.
         """
         chosen = topk_logprobs.isneginf().logical_not().any(1)  # (N,)
         if not topk_ids.size(1):
@@ -96,11 +94,11 @@ def label_logprobs(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def top_share(values: Tensor, among: Tensor, share: float) -> Tensor:
-    """Return which have the largest ``values`` (N,): a ``share`` of those ``among`` (N,) bool, rounded up; (N,) bool.
+    """Return (N,) bool: which tokens have the largest ``values`` (N,).
 
-    Of equal values the first ones count.
+    They are a ``share`` of the tokens ``among`` (N,) bool, rounded up. Of equal values the first ones are taken.
     """
-    # Without asking how many there are, for which a GPU would have to be waited for.
+    # The number of tokens stays a tensor: to ask for it would mean to wait for the GPU.
     order = values.masked_fill(~among, -torch.inf).argsort(descending=True, stable=True)
     order = order[among[order].logical_not().to(torch.uint8).argsort(stable=True)]
     place = torch.empty_like(order)

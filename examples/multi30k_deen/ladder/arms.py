@@ -1,6 +1,6 @@
-"""The table of arms: what is trained, on which text, with which teacher. docs/experiments.md says how it is written.
+"""Read the table of arms: what is trained, on which text, with which teacher. docs/experiments.md describes its form.
 
-Names in capitals are settings of the recipe (``config.sh``), all others are the table's own.
+Names in capitals are settings of the recipe (``config.sh``). All other names are the table's own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 
 RECIPE = Path(__file__).resolve().parent.parent
 
-# What the ladder itself sets, or makes of the table's own names.
+# The ladder sets these itself, or makes them from the table's own names.
 _OWN = frozenset(
     [
         "WORK",
@@ -47,7 +47,7 @@ _STUDENT = re.compile(r"(.+)\.seed([1-9]\d*)")
 
 
 class Student(NamedTuple):
-    """One training: an arm with a seed. Written ``ARM.seedN``."""
+    """One training: an arm with a seed. It is written ``ARM.seedN``."""
 
     arm: str
     seed: int
@@ -58,21 +58,21 @@ class Student(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A data-bin: what ``01_prepare.sh`` makes with ``settings``, and what ``script`` makes of it then.
+    """A data-bin: ``01_prepare.sh`` makes it with ``settings``, and then ``script`` may change it.
 
-    ``parts``: training splits beside ``train``, that the script has added.
+    ``parts``: training splits beside ``train`` that the script adds.
     """
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
     script: str | None = None  # relative to the table
-    students: tuple[Student, ...] = ()  # that the script needs
+    students: tuple[Student, ...] = ()  # the script needs them
     parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Whose answers a store holds: a C-MLM teacher, or ``students`` and ``of`` other teachers, averaged."""
+    """A teacher with a store: a C-MLM teacher, or the mean of the teachers in ``of`` and of ``students``."""
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Arm:
-    """A student to be trained once with every seed; ``settings`` are complete."""
+    """A student to be trained once with every seed. ``settings`` are complete."""
 
     name: str
     corpus: str
@@ -99,7 +99,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Ladder:
-    """A table as it was read; all that it names is in it."""
+    """A table that was read. Everything that it names is in it."""
 
     corpora: dict[str, Corpus]
     teachers: dict[str, Teacher]
@@ -111,7 +111,7 @@ class Ladder:
         return [Student(arm.name, seed) for arm in self.arms.values() for seed in arm.seeds]
 
     def members(self, teacher: str) -> tuple[list[str], list[Student]]:
-        """Return the trained teachers and the students that a teacher is made of, each in its order."""
+        """Return the models of a teacher: trained teachers and students, each in their order."""
         found = self.teachers[teacher]
         trained, students = [teacher] if found.is_trained else [], list(found.students)
         for name in found.of:
@@ -127,7 +127,7 @@ class Ladder:
         arm = self.arms[name]
         corpus = self.corpora[arm.corpus]
         teacher = self._teacher_facts(arm.teacher) if arm.teacher else None
-        # Not by name, so that an arm can be renamed; not with paths, which differ between machines.
+        # Names are left out, so an arm can be renamed. Paths are left out, because machines have different ones.
         settings = {key: value for key, value in arm.settings.items() if "$" not in value}
         facts = {
             "settings": settings,
@@ -160,9 +160,9 @@ def recipe_settings() -> set[str]:
 
 
 def read(path: Path) -> Ladder:
-    """Return the table of a file.
+    """Read the table of a file.
 
-    :raises ConfigurationError: with every mistake in it.
+    :raises ConfigurationError: with every mistake in the table.
     """
     if not path.is_file():
         raise ConfigurationError(f"`{path}` must be a table of arms, but there is none.")
@@ -179,7 +179,7 @@ def read(path: Path) -> Ladder:
 
 
 class _Reader:
-    """Makes a ladder of what YAML holds, and keeps what is wrong; what can't be used is left out."""
+    """Makes a ladder from the content of a YAML file. It collects what is wrong, and leaves that out."""
 
     def __init__(self, known: set[str]) -> None:
         self.problems: list[str] = []
@@ -261,7 +261,7 @@ class _Reader:
         return Arm(name, str(corpus), tuple(seeds), str(against), settings, teacher)
 
     def _references(self, ladder: Ladder) -> None:
-        """Note what is named but isn't there, and circles."""
+        """Note names that don't exist, and circles."""
         for arm in ladder.arms.values():
             self._one_of(f"arms.{arm.name}.corpus", arm.corpus, ladder.corpora)
             self._one_of(f"arms.{arm.name}.against", arm.against, ladder.arms)
@@ -308,7 +308,7 @@ class _Reader:
     def _table(
         self, where: str, value: Any, names: list[str], *, settings: bool = False
     ) -> Mapping[str, Any]:
-        """Return a mapping, after noting the keys in it that aren't known; settings are looked at elsewhere."""
+        """Return a mapping, after noting unknown keys in it. ``_settings`` checks those of settings."""
         value = self._mapping(where, value)
         for key in value:
             if key not in names and not (settings and str(key).isupper()):

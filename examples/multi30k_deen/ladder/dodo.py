@@ -1,7 +1,7 @@
 """The experiments as tasks of doit: ``doit -f examples/multi30k_deen/ladder/dodo.py`` runs what is missing.
 
-docs/experiments.md has the commands. Each task is a step (step.py) that itself continues and skips what is complete, so
-doit remembers nothing: what is done is what has a row in the results.
+docs/experiments.md has the commands. Each task is a step (step.py), which continues by itself and skips what is
+complete. So doit doesn't have to remember anything: a student is done if it has a row in the results.
 """
 
 import os
@@ -36,7 +36,7 @@ TESTED = {arms.Student(row["arm"], row["seed"]) for row in ROWS if "test_bleu" i
 DOIT_CONFIG = {
     "default_tasks": ["valid"],
     "num_process": 2,
-    "par_type": "thread",  # a killed doit is killed whole, and its steps see that
+    "par_type": "thread",  # if doit is killed, no part of it is left, and its steps notice that
     "continue": True,
     "verbosity": 2,
     "backend": "json",
@@ -54,7 +54,7 @@ def _task(kind: str, name: str, needs: list[str], **more: object) -> dict[str, o
 
 
 def _students(students):
-    """Return the tasks that train students which others need, scored at once where that is missing too."""
+    """Return the tasks that train students for other tasks. If a student has no score yet, its task scores it, too."""
     return [f"{'valid' if student in MISSING else 'student'}:{student}" for student in students]
 
 
@@ -68,7 +68,7 @@ def _stores() -> list[tuple[str, str]]:
 
 
 def _all_students() -> list[arms.Student]:
-    """Return the students of the table, and those that only a teacher or a corpus asks for."""
+    """Return the students of the table, and those that only a teacher or a corpus needs."""
     asked = LADDER.students()
     for entry in (*LADDER.teachers.values(), *LADDER.corpora.values()):
         asked += entry.students
@@ -76,7 +76,7 @@ def _all_students() -> list[arms.Student]:
 
 
 def task_corpus():
-    """Raw text to a data-bin."""
+    """Make a data-bin from raw text."""
     for corpus in LADDER.corpora.values():
         yield _task("corpus", corpus.name, _students(corpus.students))
 
@@ -89,7 +89,7 @@ def task_teacher():
 
 
 def task_store():
-    """Ask a teacher, or several, for all tokens of a corpus."""
+    """Make the store of a teacher for all tokens of a corpus. The teacher may be several models."""
     for corpus, name in _stores():
         trained, students = LADDER.members(name)
         needs = [f"corpus:{corpus}", *(f"teacher:{corpus}/{one}" for one in trained)]
@@ -103,14 +103,14 @@ def task_student():
 
 
 def task_valid():
-    """Train a student and score it on valid: what is missing of it is the default."""
+    """Train a student and score it on valid. By default, doit does this for all students that have no row."""
     for student in LADDER.students():
         needed = student in MISSING
         yield _task("valid", str(student), _needs(student) if needed else [], uptodate=[not needed])
 
 
 def task_test():
-    """As valid, and score it on test as well: never by default."""
+    """Do the same as valid, and score the student on test as well. This is never done by default."""
     for student in LADDER.students():
         needed = student in MISSING or student not in TESTED
         yield _task("test", str(student), _needs(student) if needed else [], uptodate=[not needed])

@@ -1,4 +1,4 @@
-"""What has been measured: one row for every arm and seed, in a JSON file that is committed as the rows come."""
+"""Keep the results: one row for every arm and seed, in a JSON file that is committed as rows are added."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Row = dict[str, Any]
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows of a file, none if it isn't there.
+    """Return the rows of a file, or none if there is no file.
 
-    :raises DataError: if it holds something else.
+    :raises DataError: if the file holds something else.
     """
     if not path.exists():
         return []
@@ -40,13 +40,13 @@ def read(path: Path) -> list[Row]:
 
 
 def missing(ladder: Ladder, rows: Sequence[Row], again: str = "") -> list[Student]:
-    """Return the students of the table that have no row yet; ``again``: an arm whose rows don't count, or ``all``."""
+    """Return the students of the table without a row. Rows of the arm ``again`` don't count (``all``: of any arm)."""
     done = {Student(row["arm"], row["seed"]) for row in rows if again not in (row["arm"], "all")}
     return [student for student in ladder.students() if student not in done]
 
 
 def outdated(ladder: Ladder, rows: Sequence[Row], again: str = "") -> list[str]:
-    """Return a message for every arm whose row was made with settings other than the table's."""
+    """Return a message for every arm with a row that was made with other settings than the table has."""
     arms = {
         row["arm"]: None
         for row in rows
@@ -62,7 +62,7 @@ def outdated(ladder: Ladder, rows: Sequence[Row], again: str = "") -> list[str]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process works on a file; several arms end at once."""
+    """Wait until no other process works on a file, because several arms may end at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     opened = os.open(path.parent, os.O_RDONLY)
     try:
@@ -73,14 +73,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def add(path: Path, row: Row, ladder: Ladder) -> None:
-    """Put a row into the file, in the place of an earlier one, in the order of the table. To be called locked."""
+    """Put a row into the file in the order of the table. It replaces an earlier one. Call this only when locked."""
     student = (row["arm"], row["seed"])
     rows = [old for old in read(path) if (old["arm"], old["seed"]) != student]
     order = {name: i for i, name in enumerate(ladder.arms)}
     rows = sorted(
         [*rows, row], key=lambda r: (order.get(r["arm"], len(order)), r["arm"], r["seed"])
     )
-    # A line a row: two machines' results merge as text.
+    # Each row has its own line, so git can merge the results of two machines.
     lines = ",\n".join(json.dumps(row) for row in rows)
     with whole_file(path) as partial:
         partial.write_text(f'{{"rows": [\n{lines}\n]}}\n', "utf-8")
@@ -102,7 +102,7 @@ def make(ladder: Ladder, student: Student, work: Path, subsets: Sequence[str]) -
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1")),
     }
     row |= {"precision": (work / "precision").read_text().strip(), "updates": updates}
-    # More updates go on with a log of their own.
+    # A training that continues to more updates has a further log.
     logs = [
         f for f in (work / "logs").glob(f"{student}.*.log") if int(f.name.split(".")[-2]) <= updates
     ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Score what student.sh has translated: sacreBLEU on each of SUBSETS, and the cross-entropy of valid's references.
+# Score the translations of student.sh: sacreBLEU on each of SUBSETS, and the cross-entropy of valid's references.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/../config.sh"
 

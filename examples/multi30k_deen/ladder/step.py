@@ -1,6 +1,6 @@
-"""One step of the ladder, as dodo.py calls it: ``python step.py KIND NAME`` with KIND one of :data:`KINDS`.
+"""Run one step of the ladder. dodo.py calls ``python step.py KIND NAME``, where KIND is one of :data:`KINDS`.
 
-The work is done by the recipe's scripts, which continue where they were interrupted and skip what is complete.
+The recipe's scripts do the work. They continue where they were interrupted, and skip what is complete.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from bertkd_fairseq.process.interrupts import terminated_as_interrupted
 HERE = Path(__file__).resolve().parent
 TABLES = RECIPE.parent.parent / "docs" / "tables.py"
 KINDS = ("corpus", "teacher", "store", "student", "valid", "test")
-# What the environment may say: where things are, and in which precision.
+# The environment may give only these: where things are, and the precision.
 GIVEN = ("DATA", "BERT", "PRECISION")
 SECONDS_TO_END = 5.0
 
 
 class Steps:
-    """The steps of a table; ``root`` has a folder for every corpus, which is the recipe's WORK."""
+    """The steps of a table. ``root`` has a folder for every corpus, which is the recipe's WORK."""
 
     def __init__(self, table: Path, root: Path, results: Path) -> None:
         self.ladder: Ladder = arms.read(table)
@@ -49,7 +49,7 @@ class Steps:
         return code
 
     def teacher(self, name: str) -> int:
-        """Train a C-MLM teacher; ``name`` is CORPUS/TEACHER."""
+        """Train a C-MLM teacher. ``name`` is CORPUS/TEACHER."""
         corpus, _, teacher = name.partition("/")
         env = self._env(
             corpus,
@@ -60,7 +60,7 @@ class Steps:
         return self._run(RECIPE / "02_teacher.sh", env, f"teacher.{teacher}")
 
     def store(self, name: str) -> int:
-        """Ask a teacher, or several; ``name`` is CORPUS/TEACHER."""
+        """Make the store of a teacher, which may be several models. ``name`` is CORPUS/TEACHER."""
         corpus, _, teacher = name.partition("/")
         trained, students = self.ladder.members(teacher)
         work = self.root / corpus
@@ -77,16 +77,16 @@ class Steps:
         return 0
 
     def student(self, name: str, subsets: str = "") -> int:
-        """Train a student, average its last checkpoints and translate ``subsets``."""
+        """Train a student, average its last checkpoints, and translate ``subsets``."""
         student = self._student(name)
         code = self._run(RECIPE / "student.sh", self._student_env(student, subsets), name)
-        if code == 0:  # the average is made: of these there are many
+        if code == 0:  # the average is made, and the many checkpoints of it aren't needed any more
             for checkpoint in self.checkpoint(student).parent.glob("checkpoint_*_*.pt"):
                 checkpoint.unlink()
         return code
 
     def valid(self, name: str, *more: str) -> int:
-        """Train, translate and score a student on valid, and keep its row."""
+        """Train a student, translate and score valid with it, and keep its row."""
         student, subsets = self._student(name), ["valid", *more]
         code = self.student(name, " ".join(subsets))
         code = code or self._run(
@@ -102,7 +102,7 @@ class Steps:
         return 0
 
     def test(self, name: str) -> int:
-        """As valid, and test as well."""
+        """Do the same as valid, and score test as well."""
         return self.valid(name, "test")
 
     def work(self, student: Student) -> Path:
@@ -137,7 +137,7 @@ class Steps:
         return self._env(arm.corpus, arm.settings, **own)
 
     def _env(self, corpus: str, settings: dict[str, str], **own: object) -> dict[str, str]:
-        """Return the environment of a script: what the table says, and nothing that happens to be set."""
+        """Return the environment of a script. Only the table gives its settings, not what happens to be set."""
         hidden = arms.recipe_settings() - set(GIVEN)
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         env.setdefault("OMP_NUM_THREADS", "1")
@@ -152,9 +152,9 @@ class Steps:
         }
 
     def _run(self, script: Path, env: dict[str, str], lock: str) -> int:
-        """Run a script to its end, however this process ends: it leaves none behind.
+        """Run a script to its end, and leave no process behind, however this process ends.
 
-        Of a process that was killed all the same the next one waits for what it has left.
+        If this process was killed nevertheless, the next one waits until the script that is left has ended.
         """
         work = Path(env["WORK"])
         work.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ class Steps:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a script and all that it has started: asked first, then killed."""
+    """End a script and all that it has started. They are asked first, and killed later."""
     if child.poll() is not None:
         return
     with suppress(ProcessLookupError):

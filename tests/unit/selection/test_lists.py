@@ -153,7 +153,8 @@ def test_sentences_are_all_there_and_from_one_run_a_file(tmp_path: Path) -> None
     )
     two = printed({0: [said("a")], 1: [said("a")]}, HEADS)
     assert message(tmp_path, {"a.out": two + two}) == (
-        "`a.out` has several H- lines for 2 of 2 sentences (ids 0, 1). It must hold one run of fairseq-generate."
+        "`a.out` has H- lines in several places for 2 of 2 sentences (ids 0, 1). It must hold the output of one run of "
+        "fairseq-generate."
     )
     three = printed({n: [said("a")] for n in range(3)}, HEADS)
     assert message(tmp_path, {"a.out": three}) == (

@@ -19,7 +19,7 @@ def test_all_of_it() -> None:
         "7 hypotheses chosen from 45 for 9 sentences\n"
         "left out: 1 with special symbols, 2 too long, too short or too unequal, 3 equal to another one, "
         "4 equal to the reference\n"
-        "another than the student's first is best in 5 sentences; none is taken in 2\n"
+        "the best isn't the student's first in 5 sentences; none is taken in 2\n"
         "\n"
         "mean score     best     first\n"
         "teacher     -1.2500  -13.5000\n"
@@ -34,7 +34,7 @@ def test_what_is_not_there_is_not_named() -> None:
     lines = format_selected(selected(Counts(1, 1, chosen=1), {}, None)).split("\n")
     assert lines == [
         "1 hypotheses chosen from 1 for 1 sentences",
-        "another than the student's first is best in 0 sentences; none is taken in 0",
+        "the best isn't the student's first in 0 sentences; none is taken in 0",
         "",
         "written: new, train1: 7 pairs",
     ]
