@@ -34,6 +34,7 @@ REQUIREMENTS = [
 ]
 # What only some languages and tasks need: sacreBLEU's tokenisers of Japanese and Korean, ROUGE for summaries.
 OPTIONAL = {
+    "hf": ["accelerate>=1.10.1"],  # examples/hf_student: transformers' trainer
     "ja": ["sacrebleu[ja]"],
     "ko": ["sacrebleu[ko]"],
     "rouge": ["rouge-score"],
@@ -64,6 +65,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *OPTIONAL["hf"],
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],

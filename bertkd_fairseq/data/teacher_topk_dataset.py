@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from fairseq.data import BaseWrapperDataset, LanguagePairDataset
 
 from bertkd_fairseq.teacher_rows import TeacherRows
@@ -34,21 +33,9 @@ class TeacherTopKDataset(BaseWrapperDataset):
         batch = self.dataset.collater(samples, **kwargs)
         if not batch:
             return batch
-        target = batch["target"]  # (N, T)
-        # Rows are looked up, which numpy does faster than placing them; padding finds one row more, the last.
-        tokens = np.flatnonzero(target.ne(self.dataset.tgt_dict.pad()).numpy())
+        tokens = batch["target"].ne(self.dataset.tgt_dict.pad())  # (N, T)
         rows = self.store.sentences(batch["id"].numpy()).first(self.topk)
-        where = np.full(target.numel(), len(tokens))
-        where[tokens] = np.arange(len(tokens))
-        no_teacher = ((0, 1), (0, 0))
-        ids = np.pad(rows.ids, no_teacher).take(where, axis=0).astype(np.int64)
-        logprobs = np.pad(rows.logprobs, no_teacher, constant_values=-np.inf).take(where, axis=0)
-        log_tail = np.pad(rows.log_tail.astype(np.float16), (0, 1)).take(where)
-        return TeacherRows(
-            ids=torch.from_numpy(ids).view(*target.shape, -1),
-            logprobs=torch.from_numpy(logprobs).view(*target.shape, -1),
-            log_tail=torch.from_numpy(log_tail).view_as(target),
-        ).to_sample(batch)
+        return TeacherRows.at(tokens, rows.ids, rows.logprobs, rows.log_tail).to_sample(batch)
 
     @property
     def sizes(self) -> np.ndarray:
