@@ -162,14 +162,11 @@ def test_it_learns_pairs_by_heart_and_translates_so_when_loaded(
 ) -> None:
     """Only where input, labels, EOS and decoding are aligned do its translations equal the targets."""
 
-    class First(student.Pairs):  # type: ignore[name-defined, misc]
-        def __len__(self) -> int:
-            return 12
-
     size = {"embed_dim": 64, "ffn_embed_dim": 128, "batch_size": 12, "lr": 5e-3}
     length = {"warmup_updates": 20, "max_update": 150, "kd_alpha": 0.0, "label_smoothing": 0.0}
     config = settings(student, data_bin, topk, tmp_path, **size, **length)
-    pairs, store = First(data_bin, "train", ("src", "tgt")), TopKStore.open(topk)
+    pairs, store = student.opened(config)
+    pairs.src, pairs.tgt = (list(side)[:12] for side in (pairs.src, pairs.tgt))
     model = student.make_model(config, pairs)
     student.make_trainer(config, model, student.Batches(pairs, store)).train()
     model.save_pretrained(tmp_path)

@@ -47,7 +47,7 @@ def test_symbols_are_those_of_fairseqs_dictionary(data_bin: Path) -> None:
     theirs = Dictionary.load(str(file))
     ours = Symbols.read(file)
     assert list(ours.symbols) == theirs.symbols
-    assert (PAD, EOS) == (theirs.pad(), theirs.eos())
+    assert (theirs.pad(), theirs.eos()) == (PAD, EOS)
     assert ours.text([4, 5]) == theirs.string(torch.tensor([4, 5]))
 
 
