@@ -36,6 +36,7 @@ REQUIREMENTS = [
 OPTIONAL = {
     "completion": ["argcomplete"],
     "export": ["ctranslate2>=4.5"],  # bertkd export, bertkd translate --engine ctranslate2
+    "hf": ["accelerate>=1.10.1"],  # examples/hf_student: transformers' trainer
     "ja": ["sacrebleu[ja]"],
     "ko": ["sacrebleu[ko]"],
     "rouge": ["rouge-score"],
@@ -69,6 +70,7 @@ setup(
         "test": [
             *OPTIONAL["completion"],
             *OPTIONAL["export"],
+            *OPTIONAL["hf"],
             *OPTIONAL["ja"],
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],

@@ -22,7 +22,7 @@ def data_hashes(
 ) -> dict[str, str]:
     """Return the hashes that a store carries of the data it was made from.
 
-    ``pairs`` is the split as fairseq's LanguagePairDataset.
+    ``pairs`` is the split as fairseq's LanguagePairDataset, or as :class:`bertkd_fairseq.text.pairs.Pairs`.
     """
     return {
         "source_dictionary": dictionary_hash(pairs.src_dict.symbols),
@@ -46,7 +46,7 @@ def hash_sizes(sizes: np.ndarray) -> str:
 def pair_checksums(pairs: Any) -> np.ndarray:
     """Return the checksum of every pair: (sentences,) uint32."""
     checksums = (
-        pair_checksum(pairs.src[i].numpy(), pairs.tgt[i].numpy()) for i in range(len(pairs))
+        pair_checksum(np.asarray(pairs.src[i]), np.asarray(pairs.tgt[i])) for i in range(len(pairs))
     )
     return np.fromiter(checksums, dtype=np.uint32, count=len(pairs))
 

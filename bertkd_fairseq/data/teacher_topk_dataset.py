@@ -51,28 +51,11 @@ class TeacherTopKDataset(BaseWrapperDataset):
         batch = self.dataset.collater(samples, **kwargs)
         if not batch:
             return batch
-        target = batch["target"]  # (N, T)
-        # Rows are looked up, which numpy does faster than placing them; padding finds one row more, the last.
-        tokens = np.flatnonzero(target.ne(self.dataset.tgt_dict.pad()).numpy())
+        tokens = batch["target"].ne(self.dataset.tgt_dict.pad())  # (N, T)
         rows = self.store.sentences(batch["id"].numpy()).first(self.topk)
         if self.augmentation is not None:
-            self._augment(batch, tokens, rows, self.augmentation)
-        where = np.full(target.numel(), len(tokens))
-        where[tokens] = np.arange(len(tokens))
-        no_teacher = ((0, 1), (0, 0))
-        ids = np.pad(rows.ids, no_teacher).take(where, axis=0).astype(np.int64)
-        logprobs = np.pad(rows.logprobs, no_teacher, constant_values=-np.inf).take(where, axis=0)
-        log_tail = np.pad(rows.log_tail.astype(np.float16), (0, 1)).take(where)
-        gold = None
-        if rows.gold_logprob is not None:
-            padded = np.pad(rows.gold_logprob, (0, 1), constant_values=-np.inf)
-            gold = torch.from_numpy(padded.take(where)).view_as(target)
-        return TeacherRows(
-            ids=torch.from_numpy(ids).view(*target.shape, -1),
-            logprobs=torch.from_numpy(logprobs).view(*target.shape, -1),
-            log_tail=torch.from_numpy(log_tail).view_as(target),
-            gold_logprob=gold,
-        ).to_sample(batch)
+            self._augment(batch, np.flatnonzero(tokens.numpy()), rows, self.augmentation)
+        return TeacherRows.at(tokens, rows).to_sample(batch)
 
     def _augment(
         self, batch: dict[str, Any], tokens: np.ndarray, rows: TopKRows, augmentation: Augmentation

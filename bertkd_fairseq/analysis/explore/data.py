@@ -197,5 +197,7 @@ def text_of(ids: Sequence[int], dictionary: Any, scheme: str) -> str:
 def readable(symbols: Sequence[str], scheme: str) -> str:
     """Return the words of a sentence's symbols, or the symbols themselves if words can't be made of their scheme."""
     if scheme == BYTE_BPE:
+        text = from_byte_alphabet("".join(symbols)).strip()
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     line = " ".join(symbols)
     return POST_PROCESS[scheme](line) if scheme in POST_PROCESS else line
