@@ -162,8 +162,8 @@ class Questions:
     """The questions of the dump, which ask for each token of a target once.
 
     They use rotating masks, or hide a part of the future. If the future is hidden, each token needs a copy of its own:
-    a copy that hides two tokens would hide the first from the second's left context. Copies can't be shared in another
-    way, because BERT's answer for a token depends on everything that it sees.
+    a copy that hides two tokens would hide the first from the second's left context. Two
+    questions can't share a copy at all, because BERT's answer for a token depends on everything that it sees.
 
     ``marks``: with them units are words, and without them pieces. ``seed``: the seed of the draws.
     """

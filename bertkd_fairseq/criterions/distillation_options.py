@@ -49,7 +49,7 @@ class BertKDLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionCo
     kd_alpha: float = field(
         default=0.5,
         metadata={
-            "help": f"weight of the teacher's soft targets, {ALPHAS}. 0: no teacher (paper, equation 5)"
+            "help": f"weight of the teacher's soft targets, {ALPHAS}. 0: no soft targets (paper, equation 5)"
         },
     )
     kd_temperature: float = field(
