@@ -217,5 +217,5 @@ def test_a_store_of_another_split_is_refused(
             name = file.name.replace("valid.", "train.") if "valid" in file.name else file.name
             if not file.name.startswith("train."):
                 (other / name).write_bytes(file.read_bytes())
-    with pytest.raises(student.StoreError, match="number of sentences of .* must be 600 as in"):
+    with pytest.raises(student.StoreError, match=r"number of sentences of .* must be 600 as in"):
         student.opened(settings(student, other, topk, tmp_path / "x"))
