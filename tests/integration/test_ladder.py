@@ -193,3 +193,29 @@ arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
     assert first.sizes.tolist() == second.sizes.tolist()
     log = (work / "logs" / "both.seed1.6.log").read_text("utf-8")
     assert "kd_loss=" in log and "| valid | " not in log
+
+
+def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
+    tmp_path: Path, miniature_corpus: Path, tiny_bert: Path
+) -> None:
+    sizes = "STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
+    script = EXAMPLES / "multi30k_deen/ladder/chosen.sh"
+    (tmp_path / "arms.yaml").write_text(f"""
+seeds: [1]
+settings: {{DATA: $TEXT, SRC: src, TGT: tgt, UPDATES: 60, VALIDATE_EVERY: 30, AVERAGE: 2, PLAIN_WARMUP: 20, {sizes}}}
+options: --disable-validation
+corpora: {{tiny: {{}}, chosen: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1]}}}}
+arms: {{plain: {{}}, chosen: {{corpus: chosen}}}}
+""")
+    own = {"ARMS": tmp_path / "arms.yaml", "RESULTS": tmp_path / "rows.json"}
+    env = environment(tmp_path, TEXT=miniature_corpus, BERT=tiny_bert, **own)
+    with warm_programs(warm_commands()) as folder:
+        env["PATH"] = os.pathsep.join((str(folder), env["PATH"]))
+        run_command(DODO, env=env)
+        again = run_command([*DODO, "corpus:chosen"], env=env).stdout
+    assert again.splitlines()[-1].endswith("prepare: complete, skipped")
+    assert scored(tmp_path / "rows.json") == ["plain.seed1", "chosen.seed1"]
+    work = tmp_path / "work" / "chosen"
+    counts = json.loads((work / "selected.json").read_text("utf-8"))["counts"]
+    log = (work / "logs" / "chosen.seed1.60.log").read_text("utf-8")
+    assert counts["chosen"] > 0 and f"data-bin train1 src-tgt {counts['chosen']} examples" in log
