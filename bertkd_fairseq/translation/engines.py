@@ -34,6 +34,8 @@ def load_student(path: Path, data_bin: DataBin, option: str) -> tuple[Any, Any]:
     :raises BertKDError: if the file is refused, holds no student, or one of another direction.
     """
     # Importing the tasks prepares the process for fairseq, which importing this module must not.
+    if not path.is_file():
+        raise ConfigurationError(f"there is no checkpoint at {path}. Train a student first.")
     from bertkd_fairseq.tasks.checkpoint import load_left_to_right
 
     model, task = load_left_to_right(str(path), str(data_bin.path), option)

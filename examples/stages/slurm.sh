@@ -31,4 +31,6 @@ dump=$(submit dump "$teacher" 1 "GPUS=1 DUMP_JOBS=$DUMP_JOBS DUMP_JOB=\$SLURM_AR
     --array "0-$((DUMP_JOBS - 1))")
 distilled=$(submit distilled "$plain:$dump" "$GPUS" "$scripts/05_distilled.sh")
 compare=$(submit compare "$distilled" 1 "$scripts/06_compare.sh")
-echo "jobs: prepare $prepare, teacher $teacher, plain $plain, dump $dump, distilled $distilled, compare $compare"
+jobs="prepare $prepare, teacher $teacher, plain $plain, dump $dump, distilled $distilled, compare $compare"
+[[ ${EXPORT-} != 1 ]] || jobs+=", export $(submit export "$distilled" 0 "$scripts/07_export.sh")"
+echo "jobs: $jobs"

@@ -59,28 +59,25 @@ def test_a_run_with_selected_and_corrected_tokens_logs_it(data_bin: Path, topk: 
 def test_augmented_inputs_are_the_same_after_a_resume(
     tmp_path: Path, data_bin: Path, topk: Path
 ) -> None:
-    """In the middle of the second epoch, with data-loader workers; and without any share of the teacher."""
+    """With data-loader workers, and without any share of the teacher.
+
+    The resume is in the middle of the first epoch: after one in a later epoch fairseq makes other batches, because it
+    orders sentences of equal length by the epoch in which a process began.
+    """
     augment = ("--kd-augment", 0.3, "--kd-alpha", 0, "--dropout", 0, "--num-workers", 1)
     command = (*STUDENT, *DISTILL, "--teacher-topk", topk, "--disable-validation", *augment)
     updates = ("--max-tokens", 2500, "--save-interval-updates", 1, "--max-update")
-    one = logged(
-        run_command(
-            train_command(data_bin, *command, *updates, 12, "--save-dir", tmp_path / "one")
-        ).stdout
-    )
-    epoch = next(i for i, line in enumerate(one, 1) if line["epoch"] > 1)
-    assert epoch + 1 < 12
-    parts = []
-    for last in (epoch + 1, 12):
-        save = ("--save-dir", tmp_path / "two")
-        parts += logged(
-            run_command(train_command(data_bin, *command, *updates, last, *save)).stdout
-        )
-    assert len(one) == len(parts) == 12
+
+    def train(folder: str, last: int) -> list[dict[str, float]]:
+        save = ("--save-dir", tmp_path / folder)
+        return logged(run_command(train_command(data_bin, *command, *updates, last, *save)).stdout)
+
+    one, parts = train("one", 8), [*train("two", 3), *train("two", 8)]
+    assert len(one) == len(parts) == 8
+    assert (one[3]["epoch"], one[-1]["epoch"]) == (1, 2)
     for first, second in zip(one, parts, strict=True):
-        assert first["kd_augmented"] == second["kd_augmented"]
-        for key in ("loss", "gnorm"):  # to the last printed digit
-            assert second[key] == pytest.approx(first[key], abs=2.1e-3), key
+        for key in ("kd_augmented", "loss", "gnorm"):
+            assert second[key] == first[key], key
     assert all(5 < line["kd_augmented"] < 40 for line in one)
 
 

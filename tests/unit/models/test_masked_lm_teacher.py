@@ -201,7 +201,7 @@ def test_what_reads_padding_is_said(tmp_path: Path, caplog: pytest.LogCaptureFix
         caplog.clear()
         folder = tmp_path / family.config
         adopt(family, folder)
-        said = f"{folder} reads padding: its predictions depend a little on the batch"
+        said = f"{folder} reads padding, so its predictions depend a little on the batch"
         assert (said in caplog.messages) == (family.config == "ConvBertConfig")
 
 
