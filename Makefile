@@ -42,7 +42,7 @@ ladder: install
 
 # The site, to open as site/index.html; a dead link or heading is an error.
 docs: $(VENV)/docs-installed
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
