@@ -26,7 +26,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "norm of embeddings": {"layernorm_embedding": True},
     "learned positions": {"encoder_learned_pos": True, "decoder_learned_pos": True},
     "gelu": {"activation_fn": "gelu"},
-    "swish": {"activation_fn": "swish"},
     "unscaled embeddings": {"no_scale_embedding": True},
 }
 needs_ctranslate2 = pytest.mark.skipif(
