@@ -51,7 +51,7 @@ def export(config: ExportConfig) -> Path:
 def _activations() -> dict[str, Any]:
     from ctranslate2.specs.common_spec import Activation
 
-    return {"relu": Activation.RELU, "gelu": Activation.GELU, "swish": Activation.SWISH}
+    return {"relu": Activation.RELU, "gelu": Activation.GELU}
 
 
 def unknown_to_ctranslate2(model: Any, option: str) -> list[str]:
