@@ -99,9 +99,14 @@ def test_killed_and_started_again_it_repeats_nothing_but_the_last_interval(tmp_p
     # Settings that happen to be in the environment change nothing.
     env = environment(tmp_path, DATA=tmp_path, BERT=tmp_path, UPDATES=7, SEED=9, **own)
 
+    # One after the other: doit takes tasks that wait for the same one in any order.
+    run_command([*DODO, "valid:plain.seed1"], env=env)
     with (tmp_path / "first.out").open("w") as out:
         doit = subprocess.Popen(
-            [*DODO, "-n", "1"], env={**command_environment(), **env}, stdout=out, stderr=out
+            [*DODO, "valid:plain.seed2"],
+            env={**command_environment(), **env},
+            stdout=out,
+            stderr=out,
         )
         give_up = time.monotonic() + 60
         while "plain.seed2 14" not in lines(trained):
@@ -123,14 +128,10 @@ def test_killed_and_started_again_it_repeats_nothing_but_the_last_interval(tmp_p
     }
     assert set(updates) == expected
     again = [key for key, count in updates.items() if count > 1]
-    # What was done between the look and the kill counts too, but is of one interval.
-    assert (
-        again
-        and all(key.startswith("plain.seed2 ") for key in again)
-        and max(updates.values()) == 2
-    )
+    # None, if the training was ended just after a checkpoint: it sees within half a second that doit is gone.
+    assert all(key.startswith("plain.seed2 ") for key in again) and max(updates.values()) <= 2
     numbers = sorted(int(key.split()[1]) for key in again)
-    assert len(numbers) <= 10 and numbers[0] % 10 == 1
+    assert len(numbers) <= 10 and (not numbers or numbers[0] % 10 == 1)
     # plain.seed3 is a teacher only: it has no scores.
     assert Counter(lines(called)) == {"prepare": 1, "dump-topk": 1, "average": 4, "compare": 3}
 
