@@ -344,3 +344,12 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 def hash_files(paths: Iterable[str | os.PathLike[str]]) -> str:
     """Return one sha256 of the bytes of all files, in the order given."""
     return hashlib.sha256("".join(map(hash_file, paths)).encode()).hexdigest()
+
+
+def missing_students(checkpoints: Iterable[str | Path]) -> list[str]:
+    """Return a message for every path of a student's checkpoint at which there is no file."""
+    return [
+        f"there is no checkpoint at {path}. Train a student first."
+        for path in checkpoints
+        if not Path(path).is_file()
+    ]

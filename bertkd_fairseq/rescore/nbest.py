@@ -22,7 +22,8 @@ from bertkd_fairseq.analysis.compare.translations import letters
 from bertkd_fairseq.errors import DataError, must_be, raise_all
 from bertkd_fairseq.text.lines import read_lines, write_lines
 
-_LN2 = math.log(2)  # scores are printed in base 2
+LN2 = math.log(2)
+"""What turns the scores that fairseq prints, which are in base 2, into nats."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class NBest:
 
         The score in H- can't be used, because it was divided by a power of the length that the output doesn't name.
         """
-        return np.array([math.fsum(_positional(each) or ()) * _LN2 for each in self])
+        return np.array([math.fsum(_positional(each) or ()) * LN2 for each in self])
 
     def lengths(self) -> np.ndarray:
         """Return the number of symbols of each hypothesis, EOS included: (hypotheses,)."""
@@ -147,7 +148,7 @@ class NBest:
         sentences = []
         for one, places, values in zip(self.sentences, order, scores, strict=True):
             hypotheses = [
-                replace(one.hypotheses[place], score=str(float(values[place] / _LN2)))
+                replace(one.hypotheses[place], score=str(float(values[place] / LN2)))
                 for place in islice(places, len(one.hypotheses))
             ]
             sentences.append(replace(one, hypotheses=hypotheses))

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from bertkd_fairseq.analysis.compare.generated import Generated, sentence_problems, some
 from bertkd_fairseq.analysis.compare.translations import letters
 from bertkd_fairseq.errors import DataError, must_be, raise_all
-from bertkd_fairseq.rescore.nbest import NBest, symbols_of
+from bertkd_fairseq.rescore.nbest import LN2, NBest, symbols_of
 from bertkd_fairseq.selection.choosing import Candidate
 from bertkd_fairseq.selection.sentences import Side
-
-_LN2 = math.log(2)  # scores are printed in base 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def read_candidates(
                 elif one.number < count:
                     teacher = scores.get((one.number, hypothesis.symbols), math.nan)
                     candidate = Candidate(
-                        sides.target.ids(symbols), float(hypothesis.score) * _LN2, teacher
+                        sides.target.ids(symbols), float(hypothesis.score) * LN2, teacher
                     )
                     candidates[one.number].append(candidate)
         if unknown:
@@ -115,7 +113,7 @@ def _scores(nbest: NBest, rescored: NBest, problems: list[str]) -> dict[tuple[in
         hint = "Give the files of both options in the same order."
         problems.append(must_be(str(rescored.path), wanted, seen, hint))
     return {
-        (one.number, each.symbols): float(each.score) * _LN2
+        (one.number, each.symbols): float(each.score) * LN2
         for one in rescored.sentences
         for each in one.hypotheses
     }

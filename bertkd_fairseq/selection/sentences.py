@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from bertkd_fairseq.text.data_bin import DataBin, read_binarized
-from bertkd_fairseq.text.segmentation.schemes import BPE, SENTENCEPIECE, WORDPIECE, detect_scheme
-from bertkd_fairseq.text.segmentation.wordpiece import undo_segmentation
+from bertkd_fairseq.text.raw import undo_subwords
+from bertkd_fairseq.text.segmentation.schemes import detect_scheme
 
 Ids = tuple[int, ...]
 
@@ -46,13 +46,7 @@ class Side:
 
     def words(self, ids: Sequence[int]) -> str:
         """Return the words of ids with spaces between them. If the scheme isn't known, symbols count as words."""
-        from fairseq.data.data_utils import post_process
-
-        line = " ".join(self.dictionary.symbols[i] for i in ids)
-        if self._scheme == WORDPIECE:
-            return undo_segmentation(line)
-        joined = {BPE: "subword_nmt", SENTENCEPIECE: "sentencepiece"}.get(self._scheme)
-        return str(post_process(line, joined)) if joined else line
+        return undo_subwords(" ".join(self.dictionary.symbols[i] for i in ids), self._scheme)
 
     def ids(self, symbols: Sequence[str]) -> Ids:
         """Return the ids of symbols that fairseq-generate has printed.

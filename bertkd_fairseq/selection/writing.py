@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,8 +72,7 @@ def write_selection(
             "splits": {name: known.get(name, {}) for name in splits} | {new.name: {"kept": count}},
             SELECTION: facts,
         }
-        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-        (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        DataBin(folder, settings).write_settings()
 
 
 def _files(langs: tuple[str, str], splits: Iterable[str]) -> list[str]:

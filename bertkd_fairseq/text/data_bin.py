@@ -78,6 +78,11 @@ class DataBin:
     path: Path
     settings: dict[str, Any]
 
+    def write_settings(self) -> None:
+        """Write the settings to the folder."""
+        text = json.dumps(self.settings, indent=2, ensure_ascii=False) + "\n"
+        (self.path / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
     @classmethod
     def open(cls, path: str | Path) -> DataBin:
         """Read the settings of the data-bin at ``path``.

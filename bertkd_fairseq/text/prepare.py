@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import operator
@@ -33,7 +32,6 @@ from bertkd_fairseq.text.data_bin import (
     DATA_BIN,
     FORMAT,
     LOG_FILE,
-    SETTINGS_FILE,
     UNK_INDEX,
     DataBin,
     read_binarized,
@@ -105,8 +103,7 @@ def prepare(config: PrepareConfig) -> Prepared:
         watch.end_of("fairseq-preprocess")
         facts = making.check(splits, _tokenizer_facts(config, tokenizer, making.made))
         settings = asdict(facts)
-        text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
-        (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        DataBin(folder, settings).write_settings()
     watch.end_of("verify and write")
     return Prepared(DataBin(config.dest, settings), facts, watch.seconds)
 

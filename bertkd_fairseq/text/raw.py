@@ -27,6 +27,12 @@ POST_PROCESS: dict[str, Callable[[str], str]] = {
 """What makes tokens, or text, of a line of symbols, by the subword scheme."""
 
 
+def undo_subwords(line: str, scheme: str) -> str:
+    """Return the words of a line of symbols. If ``scheme`` has no words to be made of them, the line stays as it is."""
+    undo = POST_PROCESS.get(scheme)
+    return undo(line) if undo else line
+
+
 class RawText:
     """Lines of the source language to symbols, symbols of the target language to a line."""
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from bertkd_fairseq.errors import ConfigurationError, must_be
+from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.files import missing_students
 from bertkd_fairseq.settings import named
 from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.translation.config import TranslateConfig
@@ -34,8 +35,7 @@ def load_student(path: Path, data_bin: DataBin, option: str) -> tuple[Any, Any]:
     :raises BertKDError: if the file is refused, holds no student, or one of another direction.
     """
     # Importing the tasks prepares the process for fairseq, which importing this module must not.
-    if not path.is_file():
-        raise ConfigurationError(f"there is no checkpoint at {path}. Train a student first.")
+    raise_all(missing_students([path]))
     from bertkd_fairseq.tasks.checkpoint import load_left_to_right
 
     model, task = load_left_to_right(str(path), str(data_bin.path), option)

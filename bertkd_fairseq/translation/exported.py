@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,7 @@ def is_export(folder: Path) -> bool:
 def write_text_settings(data_bin: DataBin, folder: Path, facts: dict[str, Any]) -> None:
     """Put into ``folder`` what makes symbols of raw text as in ``data_bin``, and ``facts`` about the export."""
     settings = {k: v for k, v in data_bin.settings.items() if k not in _OF_TRAINING}
-    text = json.dumps({**settings, KEY: facts}, indent=2, ensure_ascii=False)
-    (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+    DataBin(folder, {**settings, KEY: facts}).write_settings()
     if data_bin.keeps_tokenizer:
         (folder / "tokenizer").mkdir()
         shutil.copy(data_bin.checked_tokenizer(), folder / "tokenizer")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from bertkd_fairseq.files import missing_students
 from bertkd_fairseq.settings import named, range_problems, setting
 
 FIRST, WORST, RANDOM = SELECTIONS = ("first", "worst", "random")
@@ -37,11 +37,7 @@ class ExploreConfig:
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening anything."""
         problems = range_problems(self)
-        problems += [
-            f"there is no checkpoint at {path}. Train a student first."
-            for _, path in self.students
-            if not Path(path).is_file()
-        ]
+        problems += missing_students(path for _, path in self.students)
         problems += [
             f"Each `{named(self, 'students')}` must have a name of its own, but {count} are called {name!r}."
             for name, count in Counter(name for name, _ in self.students).items()

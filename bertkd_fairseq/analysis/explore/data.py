@@ -14,7 +14,7 @@ from bertkd_fairseq.analysis.inspect.students import Probabilities, Student
 from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
 from bertkd_fairseq.settings import named
 from bertkd_fairseq.text.data_bin import DataBin
-from bertkd_fairseq.text.raw import POST_PROCESS
+from bertkd_fairseq.text.raw import undo_subwords
 from bertkd_fairseq.text.segmentation.schemes import BYTE_BPE, detect_scheme, from_byte_alphabet
 from bertkd_fairseq.topk_store import TopKStore
 from bertkd_fairseq.topk_store.rows import TopKRows
@@ -199,5 +199,4 @@ def readable(symbols: Sequence[str], scheme: str) -> str:
     if scheme == BYTE_BPE:
         text = from_byte_alphabet("".join(symbols)).strip()
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    line = " ".join(symbols)
-    return POST_PROCESS[scheme](line) if scheme in POST_PROCESS else line
+    return undo_subwords(" ".join(symbols), scheme)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from bertkd_fairseq.files import missing_students
 from bertkd_fairseq.settings import named, setting
 
 
@@ -35,11 +35,7 @@ class InspectConfig:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the settings, without opening anything."""
-        problems = [
-            f"there is no checkpoint at {path}. Train a student first."
-            for _, path in self.students
-            if not Path(path).is_file()
-        ]
+        problems = missing_students(path for _, path in self.students)
         students, plot, data_bin = (named(self, name) for name in ("students", "plot", "data_bin"))
         for option, given in ((plot, self.plot), (students, self.students)):
             if self.sentence is not None and given:
