@@ -207,3 +207,31 @@ def join_torchrun_without_cuda() -> None:
             cfg.distributed_backend = "gloo"
 
     distributed_utils.infer_init_method = infer_init_method
+
+
+def copy_checkpoints_whole() -> None:
+    """Let fairseq's copies of a checkpoint appear under their names only when they are whole.
+
+    Reason: fairseq writes the first name of a checkpoint safely and copies it to the others, such as
+    ``checkpoint_last.pt``, in place. A training that was killed within this copy couldn't continue. No upstream
+    issue is known. Called by the plugin's tasks, since it needs fairseq; copies to storage that can't rename are left
+    as they are.
+    """
+    from fairseq.file_io import PathManager
+
+    original: Callable[..., Any] = PathManager.copy
+    if getattr(original, "copies_whole", False):
+        return
+
+    @functools.wraps(original)
+    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+        if not (overwrite and PathManager.supports_rename(dst_path)):
+            return original(src_path, dst_path, overwrite)
+        partial = f"{dst_path}.tmp"
+        copied = original(src_path, partial, True)
+        if copied:
+            PathManager.rename(partial, dst_path)
+        return copied
+
+    copy.copies_whole = True  # type: ignore[attr-defined]
+    PathManager.copy = staticmethod(copy)

@@ -8,6 +8,7 @@ threads.keep_few_primitives()
 excepthook.install()
 excepthook.install_for_hydra()
 compat.join_torchrun_without_cuda()
+compat.copy_checkpoints_whole()
 
 import bertkd_fairseq.criterions
 import bertkd_fairseq.data.encoders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -198,3 +199,29 @@ except Exception as error:
     if not seen:
         pytest.skip("this transformers doesn't import torchaudio: the patch isn't needed")
     assert seen in ("OSError\n", "ModuleNotFoundError\n", "RuntimeError\n")
+
+
+def test_a_copy_of_a_checkpoint_that_is_cut_off_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fairseq.file_io import PathManager
+
+    compat.copy_checkpoints_whole()
+    compat.copy_checkpoints_whole()
+    source, last = tmp_path / "checkpoint_1_2.pt", tmp_path / "checkpoint_last.pt"
+    source.write_bytes(b"new" * 100)
+    last.write_bytes(b"old")
+
+    def killed(src: str, dst: str, *args: object, **kwargs: object) -> None:
+        Path(dst).write_bytes(b"ne")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", killed)
+        patched.setattr(shutil, "copy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            PathManager.copy(str(source), str(last), overwrite=True)
+    assert last.read_bytes() == b"old"
+    assert PathManager.copy(str(source), str(last), overwrite=True)
+    assert last.read_bytes() == source.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [source, last]
