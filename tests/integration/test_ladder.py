@@ -209,8 +209,14 @@ def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
 seeds: [1]
 settings: {{DATA: $TEXT, SRC: src, TGT: tgt, UPDATES: 60, VALIDATE_EVERY: 30, AVERAGE: 2, PLAIN_WARMUP: 20, {sizes}}}
 options: --disable-validation
-corpora: {{tiny: {{}}, chosen: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1]}}}}
-arms: {{plain: {{}}, chosen: {{corpus: chosen}}}}
+corpora:
+  tiny: {{}}
+  chosen: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1]}}
+  taught: {{script: {script}, students: [plain.seed1, plain.seed2], teachers: [cmlm], parts: [train1], base: tiny}}
+teachers:
+  cmlm: {{TEACHER_UPDATES: 4, TEACHER_WARMUP: 1, VALIDATE_EVERY: 2, TEACHER_MAX_TOKENS: 1000}}
+  more: {{begins_with: cmlm, TEACHER_UPDATES: 2, TEACHER_WARMUP: 1, VALIDATE_EVERY: 2, TEACHER_MAX_TOKENS: 1000}}
+arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teacher: more, KD_ALPHA: 0.5}}}}
 """)
     own = {"ARMS": tmp_path / "arms.yaml", "RESULTS": tmp_path / "rows.json"}
     env = environment(tmp_path, TEXT=miniature_corpus, BERT=tiny_bert, **own)
@@ -219,8 +225,24 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}}}
         run_command(DODO, env=env)
         again = run_command([*DODO, "corpus:chosen"], env=env).stdout
     assert again.splitlines()[-1].endswith("prepare: complete, skipped")
-    assert scored(tmp_path / "rows.json") == ["plain.seed1", "chosen.seed1"]
+    assert scored(tmp_path / "rows.json") == ["plain.seed1", "chosen.seed1", "taught.seed1"]
     work = tmp_path / "work" / "chosen"
     counts = json.loads((work / "selected.json").read_text("utf-8"))["counts"]
     log = (work / "logs" / "chosen.seed1.60.log").read_text("utf-8")
     assert counts["chosen"] > 0 and f"data-bin train1 src-tgt {counts['chosen']} examples" in log
+
+    logs = tmp_path / "work" / "tiny" / "logs"
+    began = (logs / "teacher.more.log").read_text("utf-8")
+    assert (
+        f"loading pretrained model from {work.parent}/tiny/teacher.cmlm/checkpoint_best.pt" in began
+    )
+    taught = tmp_path / "work" / "taught"
+    assert not list(taught.glob("teacher*"))  # its teachers are those of its base
+    report = json.loads((taught / "nbest" / "rescored.json").read_text("utf-8"))
+    assert report["teacher"]["arch"] == "bert_cmlm_teacher"
+    generated = (taught / "logs" / "nbest_train.log").read_text("utf-8")
+    assert generated.count("plain.seed1") and generated.count("plain.seed2")  # written by both
+    stores = [TopKStore.open(taught / f"topk.more{part}") for part in ("", ".train1")]
+    assert "kd_loss=" in (taught / "logs" / "taught.seed1.60.log").read_text("utf-8")
+    chosen = json.loads((taught / "selected.json").read_text("utf-8"))["counts"]["chosen"]
+    assert [len(store) for store in stores] == [600, chosen]

@@ -1,49 +1,22 @@
-"""Read the table of arms: what is trained, on which text, with which teacher. docs/experiments.md describes its form.
+"""The table of arms: what is trained, on which text, with which teacher.
 
 Names in capitals are settings of the recipe (``config.sh``). All other names are the table's own.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
-
-from bertkd_fairseq.errors import ConfigurationError, must_be, raise_all
+from bertkd_fairseq.errors import raise_all
 
 RECIPE = Path(__file__).resolve().parent.parent
-
-# The ladder sets these itself, or makes them from the table's own names.
-_OWN = frozenset(
-    [
-        "WORK",
-        "SEED",
-        "NAME",
-        "TOPK",
-        "SUBSETS",
-        "TEACHER_NAME",
-        "DUMP_PATH",
-        "KEEP_BEST",
-        "STUDENT_EXTRA",
-        "SHARDS",
-    ]
-)
-# What is the same for all arms of a corpus, and what belongs to a teacher.
-_OF_CORPUS = re.compile(r"DATA|BERT|SRC|TGT|SUBWORD|VOCAB_SIZE|PREPARE_\w+")
-_OF_TEACHER = re.compile(r"TEACHER_\w+|DUMP_\w+|TOPK_K")
-_ALSO_OF_TEACHER = frozenset({"VALIDATE_EVERY", "BERT"})
-_TABLE = ["baseline", "seeds", "settings", "options", "corpora", "teachers", "arms"]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_STUDENT = re.compile(r"(.+)\.seed([1-9]\d*)")
 
 
 class Student(NamedTuple):
@@ -60,24 +33,36 @@ class Student(NamedTuple):
 class Corpus:
     """A data-bin: ``01_prepare.sh`` makes it with ``settings``, and then ``script`` may change it.
 
-    ``parts``: training splits beside ``train`` that the script adds.
+    ``parts``: training splits beside ``train`` that the script adds. ``base``: the corpus whose trained teachers teach
+    here, too. If not given, teachers are trained on this corpus.
     """
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
     script: str | None = None  # relative to the table
     students: tuple[Student, ...] = ()  # the script needs them
+    teachers: tuple[str, ...] = ()  # the script needs them, trained on the base
     parts: tuple[str, ...] = ()
+    base: str | None = None
+
+    @property
+    def taught_on(self) -> str:
+        """The corpus that the trained teachers of this one are trained on."""
+        return self.base or self.name
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher with a store: a C-MLM teacher, or the mean of the teachers in ``of`` and of ``students``."""
+    """A teacher with a store: a C-MLM teacher, or the mean of the teachers in ``of`` and of ``students``.
+
+    ``begins_with``: the C-MLM teacher whose weights the training of this one begins with.
+    """
 
     name: str
     settings: dict[str, str] = field(default_factory=dict)
     students: tuple[Student, ...] = ()
     of: tuple[str, ...] = ()
+    begins_with: str | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -129,23 +114,30 @@ class Ladder:
         teacher = self._teacher_facts(arm.teacher) if arm.teacher else None
         # Names are left out, so an arm can be renamed. Paths are left out, because machines have different ones.
         settings = {key: value for key, value in arm.settings.items() if "$" not in value}
-        facts = {
+        facts: dict[str, Any] = {
             "settings": settings,
             "script": corpus.script,
             "parts": corpus.parts,
             "teacher": teacher,
         }
+        # Only where they are given: rows of a table without them stay valid.
+        if corpus.base:
+            facts["base"] = corpus.base
+        if corpus.teachers:
+            facts["teachers"] = [self._teacher_facts(name) for name in corpus.teachers]
         return {**facts, "students": [self._student_facts(s) for s in corpus.students]}
 
     def _teacher_facts(self, name: str) -> dict[str, Any]:
         teacher = self.teachers[name]
         settings = {key: value for key, value in teacher.settings.items() if "$" not in value}
-        students = [self._student_facts(s) for s in teacher.students]
-        return {
+        facts: dict[str, Any] = {
             "settings": settings,
-            "students": students,
+            "students": [self._student_facts(s) for s in teacher.students],
             "of": [self._teacher_facts(x) for x in teacher.of],
         }
+        if teacher.begins_with:
+            facts["begins_with"] = self._teacher_facts(teacher.begins_with)
+        return facts
 
     def _student_facts(self, student: Student) -> dict[str, Any]:
         return {"seed": student.seed, **self._facts(student.arm)}
@@ -157,203 +149,6 @@ def recipe_settings() -> set[str]:
     return {
         name for s in scripts for name in re.findall(r"\$\{([A-Z][A-Z_0-9]*):?[-=?]", s.read_text())
     }
-
-
-def read(path: Path) -> Ladder:
-    """Read the table of a file.
-
-    :raises ConfigurationError: with every mistake in the table.
-    """
-    if not path.is_file():
-        raise ConfigurationError(f"`{path}` must be a table of arms, but there is none.")
-    try:
-        table = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # of YAML, and of omegaconf for a name that is there twice
-        raise ConfigurationError(f"`{path}` must be YAML, each name once: {error}") from error
-    if not isinstance(table, dict):
-        raise ConfigurationError(must_be(str(path), "a table of names", type(table).__name__))
-    reader = _Reader(recipe_settings() - _OWN)
-    ladder = reader.ladder(table)
-    raise_all(f"{path}: {problem}" for problem in reader.problems)
-    return ladder
-
-
-class _Reader:
-    """Makes a ladder from the content of a YAML file. It collects what is wrong, and leaves that out."""
-
-    def __init__(self, known: set[str]) -> None:
-        self.problems: list[str] = []
-        self._known = known
-
-    def ladder(self, table: Mapping[str, Any]) -> Ladder:
-        table = self._table("the table", table, _TABLE)
-        common = self._settings("settings", table.get("settings", {}))
-        corpora = {name: self._corpus(name, entry) for name, entry in self._named(table, "corpora")}
-        teachers = {
-            name: self._teacher(name, entry) for name, entry in self._named(table, "teachers")
-        }
-        arms = {
-            name: self._arm(name, entry, table, common, corpora)
-            for name, entry in self._named(table, "arms")
-        }
-        ladder = Ladder(corpora, teachers, arms, common)
-        if not arms:
-            self.problems.append("`arms` must name at least one arm.")
-        self._references(ladder)
-        return ladder
-
-    def _corpus(self, name: str, entry: Any) -> Corpus:
-        where = f"corpora.{name}"
-        entry = self._table(where, entry, ["script", "students", "parts"], settings=True)
-        settings = self._settings(where, entry)
-        students = self._students(where, entry.get("students", []))
-        parts = tuple(self._list(f"{where}.parts", entry.get("parts", []), str))
-        return Corpus(name, settings, entry.get("script"), students, parts)
-
-    def _teacher(self, name: str, entry: Any) -> Teacher:
-        where = f"teachers.{name}"
-        entry = self._table(where, entry, ["students", "of"], settings=True)
-        settings = self._settings(where, entry)
-        for key in settings:
-            if not _OF_TEACHER.fullmatch(key) and key not in _ALSO_OF_TEACHER:
-                self.problems.append(f"`{where}.{key}` is no setting of a teacher or of its store.")
-        students = self._students(where, entry.get("students", []))
-        return Teacher(
-            name, settings, students, tuple(self._list(f"{where}.of", entry.get("of", []), str))
-        )
-
-    def _arm(
-        self,
-        name: str,
-        entry: Any,
-        table: Mapping[str, Any],
-        common: Mapping[str, str],
-        corpora: Mapping[str, Corpus],
-    ) -> Arm:
-        where = f"arms.{name}"
-        entry = self._table(
-            where, entry, ["corpus", "teacher", "seeds", "options", "against"], settings=True
-        )
-        own = self._settings(where, entry)
-        for key in own:
-            if _OF_CORPUS.fullmatch(key) or _OF_TEACHER.fullmatch(key):
-                kind = "corpus" if _OF_CORPUS.fullmatch(key) else "teacher"
-                self.problems.append(f"`{where}.{key}` must stand in a {kind} that the arm names.")
-        corpus = entry.get("corpus", next(iter(corpora), None))
-        teacher = entry.get("teacher")
-        options = " ".join(str(x) for x in (table.get("options"), entry.get("options")) if x)
-        settings = {**common, **(corpora[corpus].settings if corpus in corpora else {}), **own}
-        settings["STUDENT_EXTRA"] = options
-        if not teacher:
-            if settings.get("KD_ALPHA", "0") != "0":
-                self.problems.append(f"`{where}` has KD_ALPHA, so it must name a teacher.")
-            settings["KD_ALPHA"] = "0"
-        for key, least in (("UPDATES", 1), ("AVERAGE", 2), ("VALIDATE_EVERY", 1)):
-            value = settings.get(key)
-            if value is None or not value.isdecimal() or int(value) < least:
-                self.problems.append(
-                    must_be(f"{where}.{key}", f"a whole number from {least} on", value or "missing")
-                )
-        seeds = self._list(f"{where}.seeds", entry.get("seeds", table.get("seeds", [])), int)
-        if not seeds or min(seeds) < 1 or len(set(seeds)) < len(seeds):
-            self.problems.append(must_be(f"{where}.seeds", "different numbers from 1 on", seeds))
-        against = entry.get("against", table.get("baseline", name))
-        return Arm(name, str(corpus), tuple(seeds), str(against), settings, teacher)
-
-    def _references(self, ladder: Ladder) -> None:
-        """Note names that don't exist, and circles."""
-        for arm in ladder.arms.values():
-            self._one_of(f"arms.{arm.name}.corpus", arm.corpus, ladder.corpora)
-            self._one_of(f"arms.{arm.name}.against", arm.against, ladder.arms)
-            if arm.teacher:
-                self._one_of(f"arms.{arm.name}.teacher", arm.teacher, ladder.teachers)
-        for kind, entries in (("corpora", ladder.corpora), ("teachers", ladder.teachers)):
-            for entry in entries.values():
-                for student in entry.students:
-                    self._one_of(f"{kind}.{entry.name}.students", student.arm, ladder.arms)
-        for teacher in ladder.teachers.values():
-            for name in teacher.of:
-                self._one_of(f"teachers.{teacher.name}.of", name, ladder.teachers)
-        if self.problems:
-            return
-        graph: dict[str, set[str]] = {}
-        for teacher in ladder.teachers.values():
-            models = {f"teacher {name}" for name in teacher.of}
-            graph[f"teacher {teacher.name}"] = models | {f"arm {s.arm}" for s in teacher.students}
-        for arm in ladder.arms.values():
-            graph[f"arm {arm.name}"] = {f"arm {s.arm}" for s in ladder.corpora[arm.corpus].students}
-            graph[f"arm {arm.name}"] |= {f"teacher {arm.teacher}"} if arm.teacher else set()
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            self.problems.append(f"These need each other: {' <- '.join(error.args[1])}.")
-
-    def _one_of(self, where: str, name: str, there: Iterable[str]) -> None:
-        if name not in there:
-            self.problems.append(must_be(where, f"one of {', '.join(there) or 'none'}", name))
-
-    def _named(self, table: Mapping[str, Any], kind: str) -> Iterable[tuple[str, Any]]:
-        for name, entry in self._mapping(kind, table.get(kind, {})).items():
-            if not _NAME.fullmatch(str(name)) or re.search(r"\.seed\d", str(name)):
-                wanted = "a name of letters, digits and . _ + -, without .seedN"
-                self.problems.append(must_be(f"{kind}.{name}", wanted, repr(str(name))))
-            yield str(name), entry
-
-    def _mapping(self, where: str, value: Any) -> Mapping[str, Any]:
-        if isinstance(value, Mapping):
-            return value
-        self.problems.append(must_be(where, "a table of names", repr(value)))
-        return {}
-
-    def _table(
-        self, where: str, value: Any, names: list[str], *, settings: bool = False
-    ) -> Mapping[str, Any]:
-        """Return a mapping, after noting unknown keys in it. ``_settings`` checks those of settings."""
-        value = self._mapping(where, value)
-        for key in value:
-            if key not in names and not (settings and str(key).isupper()):
-                wanted = ", ".join(names) + (" or a setting of the recipe" if settings else "")
-                self.problems.append(f"{where} must hold {wanted}, but holds `{key}`.")
-        return value
-
-    def _settings(self, where: str, value: Any) -> dict[str, str]:
-        """Return the settings of the recipe among the entries."""
-        found = {}
-        for key, entry in self._mapping(where, value).items():
-            if not str(key).isupper():
-                if where == "settings":
-                    self.problems.append(
-                        f"settings must hold settings of the recipe, but holds `{key}`."
-                    )
-            elif key not in self._known:
-                close = difflib.get_close_matches(key, sorted(self._known), 1)
-                own = " It is the ladder's own." if key in _OWN else ""
-                hint = f" Do you mean {close[0]}?" if close and not own else own
-                self.problems.append(
-                    f"`{where}.{key}` is no setting that the table can give.{hint}"
-                )
-            elif isinstance(entry, bool) or not isinstance(entry, str | int | float):
-                self.problems.append(must_be(f"{where}.{key}", "text or a number", repr(entry)))
-            else:
-                found[key] = str(entry)
-        return found
-
-    def _list(self, where: str, value: Any, kind: type) -> list[Any]:
-        if isinstance(value, list) and all(type(x) is kind for x in value):
-            return value
-        self.problems.append(
-            must_be(where, f"a list of {'numbers' if kind is int else 'names'}", repr(value))
-        )
-        return []
-
-    def _students(self, where: str, value: Any) -> tuple[Student, ...]:
-        students = []
-        for name in self._list(f"{where}.students", value, str):
-            if match := _STUDENT.fullmatch(name):
-                students.append(Student(match[1], int(match[2])))
-            else:
-                self.problems.append(must_be(f"{where}.students", "of the form ARM.seedN", name))
-        return tuple(students)
 
 
 def with_variables(settings: Mapping[str, str]) -> dict[str, str]:

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Make a corpus of the ladder: the references, and beside them (train1) translations of the training text by students.
 #
-# The first of STUDENTS writes n-best lists. The others rescore them, with a weight and a length bonus tuned on valid,
-# and the best hypothesis of each sentence is taken. Without others, the student's own first hypothesis is taken.
+# The first of STUDENTS writes n-best lists, and the others rescore them. With TEACHERS, all students write together, as
+# an ensemble, and the teachers rescore. Weight and length bonus are tuned on valid, and the best hypothesis of each
+# sentence is taken. If nobody rescores, that is the first one.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/../config.sh"
-: "${STUDENTS:?must be the checkpoints of the students}" "${NBEST=5}"
+: "${STUDENTS:?must be the checkpoints of the students}" "${TEACHERS=}" "${NBEST=5}"
 
 [[ ! -f $WORK/chosen.done ]] || exit 0
-first=${STUDENTS%%:*} lists=$WORK/nbest
-others=${STUDENTS#"$first"}
+lists=$WORK/nbest writers=$STUDENTS others=$TEACHERS
+if [[ -z $TEACHERS ]]; then
+    writers=${STUDENTS%%:*} others=${STUDENTS#"${STUDENTS%%:*}"}
+fi
 mkdir -p "$lists"
 for split in train valid; do
-    stage "nbest_$split" fairseq-generate "${GENERATE[@]}" --gen-subset "$split" --path "$first" \
+    stage "nbest_$split" fairseq-generate "${GENERATE[@]}" --gen-subset "$split" --path "$writers" \
         --beam "$NBEST" --nbest "$NBEST" --results-path "$lists"
 done
 choose=(--by student)

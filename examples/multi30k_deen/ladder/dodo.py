@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 
 import arms  # noqa: E402
 import rows  # noqa: E402
+import table  # noqa: E402
 
 from bertkd_fairseq.errors import BertKDError, raise_all, report  # noqa: E402
 
@@ -26,7 +27,7 @@ RESULTS = START / os.environ.get("RESULTS", HERE.parents[2] / "docs" / "results"
 
 AGAIN = get_var("again", "")
 try:
-    LADDER, ROWS = arms.read(TABLE), rows.read(RESULTS)
+    LADDER, ROWS = table.read(TABLE), rows.read(RESULTS)
     raise_all(rows.outdated(LADDER, ROWS, AGAIN))
 except BertKDError as error:
     sys.exit(report(error))
@@ -78,21 +79,33 @@ def _all_students() -> list[arms.Student]:
 def task_corpus():
     """Make a data-bin from raw text."""
     for corpus in LADDER.corpora.values():
-        yield _task("corpus", corpus.name, _students(corpus.students))
+        teachers = [f"teacher:{corpus.taught_on}/{name}" for name in corpus.teachers]
+        yield _task("corpus", corpus.name, teachers + _students(corpus.students))
 
 
 def task_teacher():
     """Train a C-MLM teacher on a corpus."""
-    trained = {(corpus, one) for corpus, name in _stores() for one in LADDER.members(name)[0]}
+    trained = {
+        (LADDER.corpora[corpus].taught_on, one)
+        for corpus, name in _stores()
+        for one in LADDER.members(name)[0]
+    }
+    trained |= {(each.taught_on, one) for each in LADDER.corpora.values() for one in each.teachers}
+    for corpus, name in list(trained):
+        while name := LADDER.teachers[name].begins_with:
+            trained.add((corpus, name))
     for corpus, name in sorted(trained):
-        yield _task("teacher", f"{corpus}/{name}", [f"corpus:{corpus}"])
+        begins_with = LADDER.teachers[name].begins_with
+        needs = [f"teacher:{corpus}/{begins_with}"] if begins_with else []
+        yield _task("teacher", f"{corpus}/{name}", [f"corpus:{corpus}", *needs])
 
 
 def task_store():
     """Make the store of a teacher for all tokens of a corpus. The teacher may be several models."""
     for corpus, name in _stores():
         trained, students = LADDER.members(name)
-        needs = [f"corpus:{corpus}", *(f"teacher:{corpus}/{one}" for one in trained)]
+        base = LADDER.corpora[corpus].taught_on
+        needs = [f"corpus:{corpus}", *(f"teacher:{base}/{one}" for one in trained)]
         yield _task("store", f"{corpus}/{name}", needs + _students(students))
 
 

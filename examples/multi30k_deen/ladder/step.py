@@ -16,6 +16,7 @@ from pathlib import Path
 
 import arms
 import rows
+import table as tables
 from arms import RECIPE, Ladder, Student
 
 from bertkd_fairseq.errors import BertKDError, report
@@ -33,7 +34,7 @@ class Steps:
     """The steps of a table. ``root`` has a folder for every corpus, which is the recipe's WORK."""
 
     def __init__(self, table: Path, root: Path, results: Path) -> None:
-        self.ladder: Ladder = arms.read(table)
+        self.ladder: Ladder = tables.read(table)
         self.table, self.root, self.results = table, root, results
 
     def corpus(self, name: str) -> int:
@@ -43,28 +44,27 @@ class Steps:
         code = self._run(RECIPE / "01_prepare.sh", env, "corpus")
         if code == 0 and corpus.script:
             students = ":".join(str(self.checkpoint(student)) for student in corpus.students)
-            code = self._run(
-                self.table.parent / corpus.script, {**env, "STUDENTS": students}, "corpus"
-            )
+            teachers = ":".join(str(self._trained(name, one)) for one in corpus.teachers)
+            env |= {"STUDENTS": students, "TEACHERS": teachers}
+            code = self._run(self.table.parent / corpus.script, env, "corpus")
         return code
 
     def teacher(self, name: str) -> int:
         """Train a C-MLM teacher. ``name`` is CORPUS/TEACHER."""
         corpus, _, teacher = name.partition("/")
-        env = self._env(
-            corpus,
-            self.ladder.teachers[teacher].settings,
-            TEACHER_NAME=f"teacher.{teacher}",
-            SEED=1,
-        )
+        entry = self.ladder.teachers[teacher]
+        own: dict[str, object] = {"TEACHER_NAME": f"teacher.{teacher}", "SEED": 1}
+        if entry.begins_with:
+            begin = f"--finetune-from-model {self._trained(corpus, entry.begins_with)}"
+            own["TEACHER_EXTRA"] = f"{entry.settings.get('TEACHER_EXTRA', '')} {begin}"
+        env = self._env(corpus, entry.settings, **own)
         return self._run(RECIPE / "02_teacher.sh", env, f"teacher.{teacher}")
 
     def store(self, name: str) -> int:
         """Make the store of a teacher, which may be several models. ``name`` is CORPUS/TEACHER."""
         corpus, _, teacher = name.partition("/")
         trained, students = self.ladder.members(teacher)
-        work = self.root / corpus
-        paths = [work / f"teacher.{one}" / "checkpoint_best.pt" for one in trained]
+        paths = [self._trained(corpus, one) for one in trained]
         paths += [self.checkpoint(student) for student in students]
         settings = self.ladder.teachers[teacher].settings
         extra, path = settings.get("DUMP_EXTRA", ""), ":".join(map(str, paths))
@@ -113,6 +113,11 @@ class Steps:
         """Return the mean of a student's last checkpoints."""
         updates = self.ladder.arms[student.arm].settings["UPDATES"]
         return self.work(student) / str(student) / f"average_last.{updates}.pt"
+
+    def _trained(self, corpus: str, teacher: str) -> Path:
+        """Return the checkpoint of a trained teacher of a corpus."""
+        work = self.root / self.ladder.corpora[corpus].taught_on
+        return work / f"teacher.{teacher}" / "checkpoint_best.pt"
 
     def _stores(self, corpus: str, teacher: str) -> dict[str, Path]:
         """Return a teacher's store for each part of the training split, in fairseq's order."""

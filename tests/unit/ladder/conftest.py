@@ -29,12 +29,17 @@ def rows(arms: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
-def ladder(arms: ModuleType, tmp_path: Path) -> Callable[..., object]:
+def table(arms: ModuleType) -> ModuleType:
+    return importlib.import_module("table")
+
+
+@pytest.fixture
+def ladder(table: ModuleType, tmp_path: Path) -> Callable[..., object]:
     """A function from YAML, after the settings that every table needs, to the ladder."""
 
     def read(text: str, before: str = SETTINGS) -> object:
         path = tmp_path / "table.yaml"
         path.write_text(before + text, "utf-8")
-        return arms.read(path)
+        return table.read(path)
 
     return read

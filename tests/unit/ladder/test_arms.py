@@ -48,6 +48,91 @@ def test_a_teacher_of_others_is_their_models_in_order(ladder: Read) -> None:
     assert (trained, [str(s) for s in students]) == (["cmlm"], ["plain.seed1", "plain.seed3"])
 
 
+TAUGHT = """
+corpora: {text: {}, more: {script: a.sh, students: [plain.seed1], teachers: [past], parts: [train1], base: text}}
+teachers: {cmlm: {}, past: {begins_with: cmlm, TEACHER_UPDATES: 3}}
+arms: {plain: {}, kd: {corpus: more, teacher: past, KD_ALPHA: 0.5}}
+"""
+
+
+def test_a_corpus_is_taught_by_the_teachers_of_its_base(ladder: Read) -> None:
+    text, more = ladder(TAUGHT, SETTINGS_ALONE).corpora.values()
+    assert (text.taught_on, more.taught_on, more.teachers) == ("text", "text", ("past",))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("teachers: [past], ", ""),
+        ("teachers: [past], ", "teachers: [cmlm], "),
+        ("past: {begins_with: cmlm, ", "past: {"),
+        ("cmlm: {}", "cmlm: {TEACHER_UPDATES: 4}"),
+    ],
+)
+def test_fingerprint_is_of_the_teachers_of_a_corpus_and_of_how_they_begin(
+    ladder: Read, before: str, after: str
+) -> None:
+    assert before in TAUGHT
+    one, other = (
+        ladder(TAUGHT, SETTINGS_ALONE),
+        ladder(TAUGHT.replace(before, after), SETTINGS_ALONE),
+    )
+    assert one.fingerprint("kd") != other.fingerprint("kd")
+    assert one.fingerprint("plain") == other.fingerprint("plain")
+
+
+def test_fingerprint_without_teachers_of_a_corpus_is_that_of_older_rows(ladder: Read) -> None:
+    assert ladder(TEACHERS).fingerprint("plain") == "543ac1aa"
+    assert ladder(TEACHERS).fingerprint("kd") == "63e4c3fe"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            ", base: text",
+            "",
+            "`corpora.more` has teachers, so it must have a base that they are trained on.",
+        ),
+        (
+            "base: text",
+            "base: more",
+            "`corpora.more.base` must be one of text, but is more instead.",
+        ),
+        (
+            "teachers: [past]",
+            "teachers: [plain]",
+            "`corpora.more.teachers` must be one of cmlm, past, but is plain instead.",
+        ),
+        (
+            "begins_with: cmlm, TEACHER_UPDATES: 3",
+            "begins_with: cmlm, of: [cmlm]",
+            "`teachers.past` must have begins_with only if it is trained, without students and of.\n"
+            "`corpora.more.teachers` must be one of cmlm, but is past instead.",
+        ),
+        (
+            "begins_with: cmlm",
+            "begins_with: bert",
+            "`teachers.past.begins_with` must be one of cmlm, past, but is bert instead.",
+        ),
+    ],
+)
+def test_a_teacher_that_nothing_can_be_made_of(
+    ladder: Read, tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    assert before in TAUGHT
+    with pytest.raises(ConfigurationError) as error:
+        ladder(TAUGHT.replace(before, after), SETTINGS_ALONE)
+    told = str(error.value).replace(f"{tmp_path}/table.yaml: ", "").splitlines()
+    told = [line.split(". ", 1)[1] for line in told[1:]] if len(told) > 1 else told
+    assert told == message.splitlines()
+
+
+def test_teachers_that_begin_with_each_other(ladder: Read) -> None:
+    with pytest.raises(ConfigurationError, match=r"These need each other: .*teacher past"):
+        ladder(TAUGHT.replace("cmlm: {}", "cmlm: {begins_with: past}"), SETTINGS_ALONE)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -99,6 +184,7 @@ arms:
     assert problems[0] == "25 problems:"
     told = [problem.split(". ", 1)[1] for problem in problems[1:]]
     table = "baseline, seeds, settings, options, corpora, teachers, arms"
+    corpus = "script, students, teachers, parts, base"
     whole = "a whole number from"
     assert (
         told
@@ -106,7 +192,7 @@ arms:
             f"the table must hold {table}, but holds `color`.",
             "`settings.NAME` is no setting that the table can give. It is the ladder's own.",
             "`settings.LAYERS` must be text or a number, but is True instead.",
-            "corpora.text must hold script, students, parts or a setting of the recipe, but holds `color`.",
+            f"corpora.text must hold {corpus} or a setting of the recipe, but holds `color`.",
             "`teachers.cmlm.LAYERS` is no setting of a teacher or of its store.",
             "`teachers.of.students` must be of the form ARM.seedN, but is plain instead.",
             "`arms.plain.KD_ALFA` is no setting that the table can give. Do you mean KD_ALPHA?",
@@ -162,6 +248,6 @@ def test_variable_must_be_set(arms: ModuleType, monkeypatch: pytest.MonkeyPatch)
         arms.with_variables({"DATA": "$HERE/y"})
 
 
-@pytest.mark.parametrize("table", ["arms.yaml", "schemes.yaml"])
-def test_tables_that_are_kept(arms: ModuleType, table: str) -> None:
-    assert arms.read(LADDER / table).arms
+@pytest.mark.parametrize("file", ["arms.yaml", "schemes.yaml"])
+def test_tables_that_are_kept(table: ModuleType, file: str) -> None:
+    assert table.read(LADDER / file).arms
