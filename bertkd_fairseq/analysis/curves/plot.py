@@ -111,7 +111,7 @@ def _draw_panel(
             curves.add(tuple((p.update, value) for p, value in _series(points, "train", metric)))
     axes.grid()
     axes.set_xlim(left=0)
-    axes.locator_params(axis="y", nbins=5, min_n_ticks=3)
+    axes.locator_params(axis="y", nbins=6, min_n_ticks=3)
     if metric == "nll_loss":
         axes.yaxis.set_major_formatter(lambda bits, _: f"{bits:g} ({2.0**bits:.3g})")
     if metric != "lr":
