@@ -42,6 +42,7 @@ OPTIONAL = {
     "rouge": ["rouge-score"],
     "sentencepiece": ["sentencepiece"],  # bertkd prepare --subword sentencepiece
     "experiments": ["doit", "scipy"],  # examples/multi30k_deen/ladder, and its table
+    "tracking": ["tensorboardX"],  # fairseq-train --tensorboard-logdir
 }
 
 setup(
@@ -75,6 +76,7 @@ setup(
             *OPTIONAL["rouge"],
             *OPTIONAL["sentencepiece"],
             *OPTIONAL["experiments"],
+            *OPTIONAL["tracking"],
             "hypothesis",
             "import-linter",
             "mypy",

@@ -35,7 +35,7 @@ _OLD_ROWS = "one whose rows have none"
 _WATCHED = (
     *("ntokens", "teacher_tokens", "kd_loss", "teacher_mass", "teacher_agreement", "kd_alpha"),
     *("tokens_with_rows", "consistency_loss", "kd_candidates", "kd_rank_loss"),
-    "kd_augmented",
+    *("kd_augmented", "label_smoothed_loss"),
 )
 
 
@@ -170,6 +170,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             tail=self.cfg.kd_tail,
             log_tail=corrected.log_tail,
         )
+        # Both are sums, so what the teacher has no part in is what remains.
+        watched["label_smoothed_loss"] = (result.loss - self.alpha * result.kd_loss).detach()
         if self.cfg.kd_rank_first > 0:
             first = selected.only(target.ne(self.padding_idx))
             ranking = rank_first_loss(logits, first.ids, first.logprobs)
@@ -229,13 +231,8 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log what fairseq logs, and for batches with a teacher more.
 
-        Three values are means over the tokens that learn from the teacher: ``kd_loss`` in bits, ``teacher_mass``, the
-        percentage of its probability within the K entries, and ``teacher_agreement``, the percentage of equal
-        predictions. ``without_teacher`` is the percentage of tokens that don't learn from it.
-
-        Three more are logged if their options are used. ``kd_selected`` is the percentage of tokens that learn from the
-        teacher, of those that could. ``kd_rank_loss`` is a mean over tokens. ``kd_augmented`` is the percentage of
-        decoder inputs that were replaced by another token.
+        Each is a weighted mean, in the units of ``docs/tracking.md``. ``kd_loss`` goes over the tokens that learn from
+        the teacher; in ``label_smoothed_loss`` each token weighs what its reference has in the loss.
         """
         super().reduce_metrics(logging_outputs)
         logged = {name for output in logging_outputs for name in output}
@@ -248,21 +245,24 @@ class BertKDLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         values = torch.stack([torch.as_tensor(value, device=device).double() for value in sums])
         total = dict(zip(_WATCHED, values.tolist(), strict=True))
 
-        def log(name: str, value: float, count: str, scale: float) -> None:
-            if total[count] > 0:
-                metrics.log_scalar(name, scale * value / total[count], total[count], round=3)
+        def log(name: str, value: float, weight: float, scale: float) -> None:
+            if weight > 0:
+                metrics.log_scalar(name, scale * value / weight, weight, round=3)
 
         bits = 1 / math.log(2)
-        log("kd_loss", total["kd_loss"], "teacher_tokens", bits)
-        log("teacher_mass", total["teacher_mass"], "teacher_tokens", 100)
-        log("teacher_agreement", total["teacher_agreement"], "teacher_tokens", 100)
-        missing = total["tokens_with_rows"] - total["teacher_tokens"]
-        log("without_teacher", missing, "tokens_with_rows", 100)
-        log("kd_alpha", total["kd_alpha"], "tokens_with_rows", 1)
+        tokens, learning = total["tokens_with_rows"], total["teacher_tokens"]
+        log("kd_loss", total["kd_loss"], learning, bits)
+        if tokens > 0:
+            hard_weight = tokens - learning * total["kd_alpha"] / tokens
+            log("label_smoothed_loss", total["label_smoothed_loss"], hard_weight, bits)
+        log("teacher_mass", total["teacher_mass"], learning, 100)
+        log("teacher_agreement", total["teacher_agreement"], learning, 100)
+        log("without_teacher", tokens - learning, tokens, 100)
+        log("kd_alpha", total["kd_alpha"], tokens, 1)
         if "kd_augmented" in logged:
-            log("kd_augmented", total["kd_augmented"], "tokens_with_rows", 100)
-        log("kd_selected", total["teacher_tokens"], "kd_candidates", 100)
+            log("kd_augmented", total["kd_augmented"], tokens, 100)
+        log("kd_selected", learning, total["kd_candidates"], 100)
         if "kd_rank_loss" in logged:
-            log("kd_rank_loss", total["kd_rank_loss"], "teacher_tokens", 1)
+            log("kd_rank_loss", total["kd_rank_loss"], learning, 1)
         if "consistency_loss" in logged:
-            log("consistency_loss", total["consistency_loss"], "ntokens", bits)
+            log("consistency_loss", total["consistency_loss"], total["ntokens"], bits)

@@ -8,33 +8,56 @@ from typing import Any
 
 import numpy as np
 
-from bertkd_fairseq.analysis.figures import COLOURS, plain, save_png
+from bertkd_fairseq.analysis.figures import (
+    COLOURS,
+    LINE,
+    SOFT,
+    LineEnd,
+    line_look,
+    marker_look,
+    name_lines,
+    new_figure,
+    plain,
+    report_look,
+    save_png,
+)
 from bertkd_fairseq.analysis.inspect.calibration import Reliability
 from bertkd_fairseq.analysis.inspect.statistics import SoftTarget, StoreStatistics
 
 _BLUE, _ORANGE = COLOURS[:2]
+_LABELLED_RANKS = 12  # more numbers would not fit side by side
 _SMALLEST_SHARE = 0.005  # of a bin in the reliability diagram: the accuracy of less is noise
 
 
 def plot_statistics(statistics: StoreStatistics, path: str | Path, title: str) -> None:
     """Draw gold ranks, calibration, mass in the top K and softness at several temperatures; save a PNG."""
-    from matplotlib.figure import Figure
+    with report_look():
+        save_png(draw(statistics, title), path)
 
-    figure = Figure(figsize=(9, 7.6), layout="constrained")
+
+def draw(statistics: StoreStatistics, title: str) -> Any:
+    """Return the figure of :func:`plot_statistics`."""
+    figure = new_figure(10, 7.6)
     (ranks, calibration), (mass, soft) = figure.subplots(2, 2)
+    for axes in (ranks, calibration, mass, soft):
+        axes.grid(axis="y")
     _draw_ranks(ranks, statistics.gold_ranks)
     _draw_calibration(calibration, statistics)
     _draw_mass(mass, statistics.mass_counts)
-    _draw_softness(soft, statistics.soft_targets())
-    for axes in (ranks, calibration, mass, soft):
-        axes.grid(alpha=0.3, axis="y")
-    figure.suptitle(plain(title), fontsize=9)
-    save_png(figure, path)
+    ends = _draw_softness(soft, statistics.soft_targets())
+    figure.suptitle(plain(title), x=0.01, ha="left", fontsize=8.5, color=SOFT)
+    name_lines(figure, [(soft, ends)])
+    return figure
 
 
 def _draw_ranks(axes: Any, counts: np.ndarray) -> None:
-    names = [*map(str, range(1, len(counts))), "none"]
-    axes.bar(names, 100 * counts / max(counts.sum(), 1), color=_BLUE)
+    k = len(counts) - 1
+    bars = axes.bar(range(k + 1), 100 * counts / max(counts.sum(), 1), color=_BLUE)
+    step = 1 + k // _LABELLED_RANKS
+    if step == 1:
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+    ranks = range(0, k - step + 1, step)
+    axes.set_xticks([*ranks, k], [*(str(rank + 1) for rank in ranks), "none"])
     axes.set(title="Where the gold token is, EOS apart", xlabel="rank in the teacher's top K")
     axes.set_ylabel("% of tokens")
 
@@ -44,15 +67,15 @@ def _draw_calibration(axes: Any, statistics: StoreStatistics) -> None:
     counts = statistics.calibration.counts
     edges = np.linspace(0, 100, len(counts) + 1)
     share = 100 * counts / max(counts.sum(), 1)
-    axes.stairs(share, edges, fill=True, color="#d0d0d0", label="% of the tokens")
-    axes.plot([0, 100], [0, 100], color="#555555", linewidth=0.9, label="calibrated")
+    axes.stairs(share, edges, fill=True, color=LINE, label="% of the tokens")
+    axes.plot([0, 100], [0, 100], color=SOFT, linewidth=0.9, label="calibrated")
     eos_look = {"color": _ORANGE, "marker": "s", "linestyle": "", "mfc": "none"}
     look = {"color": _BLUE, "marker": "o", "linestyle": "-"}
     _draw_reliability(axes, "EOS", statistics.eos_calibration.summary(), eos_look)
     _draw_reliability(axes, "other tokens", statistics.calibration.summary(), look)
     axes.set(title="Calibration of the prediction", xlim=(0, 101), ylim=(0, 103))
     axes.set(xlabel="confidence of the teacher (%)", ylabel="accuracy (%)")
-    axes.legend(fontsize=9, loc="upper left")
+    axes.legend(loc="upper left")
 
 
 def _draw_reliability(
@@ -73,11 +96,17 @@ def _draw_mass(axes: Any, mass_counts: np.ndarray) -> None:
     axes.set(xlabel="% of the teacher's mass", ylabel="% of tokens")
 
 
-def _draw_softness(axes: Any, soft_targets: Sequence[SoftTarget]) -> None:
+def _draw_softness(axes: Any, soft_targets: Sequence[SoftTarget]) -> list[LineEnd]:
+    """Draw both lines, and return where they end."""
     temperatures = [soft.temperature for soft in soft_targets]
-    weights = [soft.top_1_weight for soft in soft_targets]
-    entropies = [soft.entropy_nats for soft in soft_targets]
-    axes.plot(temperatures, weights, "o-", color=_BLUE, label="weight of the top 1")
-    axes.plot(temperatures, entropies, "s--", color=_ORANGE, label="entropy (nats)")
+    lines = {
+        "weight of the top 1": [soft.top_1_weight for soft in soft_targets],
+        "entropy (nats)": [soft.entropy_nats for soft in soft_targets],
+    }
+    for k, values in enumerate(lines.values()):
+        axes.plot(temperatures, values, markersize=5, **{**marker_look(k), **line_look(k)})
     axes.set(title="The soft target, EOS apart", xlabel="temperature", ylim=(0, None))
-    axes.legend(fontsize=9)
+    return [
+        LineEnd(f"{values[-1]:.2f}  {name}", temperatures[-1], values[-1], marker_look(k))
+        for k, (name, values) in enumerate(lines.items())
+    ]

@@ -184,6 +184,32 @@ def test_what_is_logged_of_two_workers_is_what_one_would_log() -> None:
     assert values["kd_alpha"] == 0.5
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("more", [{}, {"kd_eos": "hard"}, {"kd_rank_first": 2.0}])
+def test_the_label_smoothed_loss_is_a_mean_by_the_weight_of_the_reference(
+    alpha: float, more: dict[str, Any]
+) -> None:
+    sample, (answer, _) = make_batch()
+    criterion = make_criterion(kd_alpha=alpha, **more)
+    with metrics.aggregate() as aggregate:
+        criterion.reduce_metrics([{**criterion(Student(answer), sample)[2], "nsentences": 2}])
+    losses, weights = [], []
+    for logits, gold in zip(answer.flatten(0, 1), sample["target"].flatten(), strict=True):
+        if int(gold) == PAD:
+            continue
+        eps = 0.1 / (SYMBOLS - 1)
+        nats = [float(logits.logsumexp(0) - logit) for logit in logits]
+        losses.append((0.9 - eps) * nats[int(gold)] + eps * sum(nats))
+        hard = int(gold) == EOS and "kd_eos" in more
+        weights.append(1.0 if hard else 1 - alpha)
+    values = aggregate.get_smoothed_values()
+    if not sum(weights):  # nobody learns from the reference
+        assert "label_smoothed_loss" not in values
+        return
+    mean = sum(w * x for w, x in zip(weights, losses, strict=True)) / sum(weights)
+    assert values["label_smoothed_loss"] == pytest.approx(mean / math.log(2), abs=6e-4)
+
+
 def test_a_batch_without_rows_logs_nothing_of_the_teacher() -> None:
     sample, (answer, _) = make_batch()
     for name in ("teacher_ids", "teacher_logprobs", "teacher_log_tail"):

@@ -110,7 +110,7 @@ def test_picture_and_table(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(SIMPLE)
     (tmp_path / "b").write_text(JSON)
     runs = {name: read_log(tmp_path / name) for name in "ab"}
-    metrics = ["loss", "nll_loss", "kd_loss", "ppl", "bleu", "lr"]
+    metrics = ["bleu", "nll_loss", "loss", "kd_loss", "lr"]
     assert plot(runs, tmp_path / "x.png") == metrics
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     write_csv(runs, tmp_path / "x.csv")
@@ -198,7 +198,7 @@ def test_command_with_all_that_it_writes(tmp_path: Path) -> None:
     done = run_command(command, cwd=DATA)
     assert done.stdout == ""
     assert done.stderr.split(" | ", 3)[3] == (
-        f"{tmp_path}/x.png: loss, nll_loss, kd_loss, ppl, masked_accuracy, bleu, lr of 2 runs; "
+        f"{tmp_path}/x.png: bleu, masked_accuracy, nll_loss, loss, kd_loss, lr of 2 runs; "
         f"numbers in {tmp_path}/x.csv\n"
     )
     assert (tmp_path / "x.csv").read_text("utf-8") == (DATA / "expected.csv").read_text("utf-8")
@@ -223,7 +223,7 @@ def test_command_refuses_to_replace_and_tells_all_mistakes(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("length", [10, 25, 60])
-def test_legend_fits_the_picture(tmp_path: Path, length: int) -> None:
+def test_names_fit_the_picture(tmp_path: Path, length: int) -> None:
     points = [Point("valid", 100, 1.0, {"bleu": 1.25})]
     plot({f"{k} {'x' * length}": points for k in range(9)}, tmp_path / "x.png")
     picture = imread(tmp_path / "x.png")  # (height, width, RGBA) from 0 to 1
@@ -235,7 +235,7 @@ def test_command_on_a_log_of_nothing_that_is_drawn(tmp_path: Path) -> None:
     done = run_command([*BERTKD, "curves", "a.log"], cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "error: At least one log must have one of loss, nll_loss, kd_loss,"
+        "error: At least one log must have one of bleu, masked_accuracy, nll_loss,"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["a.log"]
 
