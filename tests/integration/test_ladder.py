@@ -212,6 +212,7 @@ options: --disable-validation
 corpora:
   tiny: {{}}
   chosen: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1]}}
+  together: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1], BY: student}}
   taught: {{script: {script}, students: [plain.seed1, plain.seed2], teachers: [cmlm], parts: [train1], base: tiny}}
 teachers:
   cmlm: {{TEACHER_UPDATES: 4, TEACHER_WARMUP: 1, VALIDATE_EVERY: 2, TEACHER_MAX_TOKENS: 1000}}
@@ -224,6 +225,7 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teach
         env["PATH"] = os.pathsep.join((str(folder), env["PATH"]))
         run_command(DODO, env=env)
         again = run_command([*DODO, "corpus:chosen"], env=env).stdout
+        run_command([*DODO, "corpus:together"], env=env)
     assert again.splitlines()[-1].endswith("prepare: complete, skipped")
     assert scored(tmp_path / "rows.json") == ["plain.seed1", "chosen.seed1", "taught.seed1"]
     work = tmp_path / "work" / "chosen"
@@ -246,3 +248,10 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teach
     assert "kd_loss=" in (taught / "logs" / "taught.seed1.60.log").read_text("utf-8")
     chosen = json.loads((taught / "selected.json").read_text("utf-8"))["counts"]["chosen"]
     assert [len(store) for store in stores] == [600, chosen]
+
+    together = tmp_path / "work" / "together"
+    report = json.loads((together / "selected.json").read_text("utf-8"))
+    assert report["by"] == "student" and report["counts"]["chosen"] > 0
+    generated = (together / "logs" / "nbest_train.log").read_text("utf-8")
+    assert generated.count("plain.seed1") and generated.count("plain.seed2")
+    assert not (together / "nbest" / "rescored.json").exists()

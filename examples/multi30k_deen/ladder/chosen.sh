@@ -2,15 +2,15 @@
 # Make a corpus of the ladder: the references, and beside them (train1) translations of the training text by students.
 #
 # The first of STUDENTS writes n-best lists, and the others rescore them. With TEACHERS, all students write together, as
-# an ensemble, and the teachers rescore. Weight and length bonus are tuned on valid, and the best hypothesis of each
-# sentence is taken. If nobody rescores, that is the first one.
+# an ensemble, and the teachers rescore. With BY=student they write together, and nobody rescores. Weight and length bonus
+# are tuned on valid, and the best hypothesis of each sentence is taken. If nobody rescores, that is the first one.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/../config.sh"
-: "${STUDENTS:?must be the checkpoints of the students}" "${TEACHERS=}" "${NBEST=5}"
+: "${STUDENTS:?must be the checkpoints of the students}" "${TEACHERS=}" "${NBEST=5}" "${BY=teacher}"
 
 [[ ! -f $WORK/chosen.done ]] || exit 0
 lists=$WORK/nbest writers=$STUDENTS others=$TEACHERS
-if [[ -z $TEACHERS ]]; then
+if [[ $BY == teacher && -z $TEACHERS ]]; then
     writers=${STUDENTS%%:*} others=${STUDENTS#"${STUDENTS%%:*}"}
 fi
 mkdir -p "$lists"
@@ -19,7 +19,7 @@ for split in train valid; do
         --beam "$NBEST" --nbest "$NBEST" --results-path "$lists"
 done
 choose=(--by student)
-if [[ -n $others ]]; then
+if [[ $BY == teacher && -n $others ]]; then
     stage rescore bertkd rescore --nbest "$lists/generate-train.txt" --gen-subset train --data-bin "$DATA_BIN" \
         --path "${others#:}" --precision "$PRECISION" --tune-nbest "$lists/generate-valid.txt" \
         --output "$lists/rescored.txt" --json "$lists/rescored.json" --force
