@@ -146,6 +146,14 @@ def test_killed_and_started_again_it_repeats_nothing_but_the_last_interval(tmp_p
     before = len(lines(trained))
     run_command([*DODO, "again=kd"], env=env)  # it is trained: nothing but its row is made
     assert len(lines(trained)) == before
+    # Settings of the translation alone: it is made again, the students aren't.
+    (tmp_path / "arms.yaml").write_text(TABLE.replace("UPDATES: 50", "LENPEN: 2, UPDATES: 50"))
+    scores = Counter(lines(called))["compare"]
+    run_command([*DODO, "again=all", "valid:plain.seed1"], env=env)
+    assert len(lines(trained)) == before
+    assert Counter(lines(called))["compare"] == scores + 1
+    (tmp_path / "arms.yaml").write_text(TABLE)
+    run_command([*DODO, "again=all", "valid:plain.seed1"], env=env)
 
     # A clean clone elsewhere has the rows, and no folder of results.
     (tmp_path / "arms.yaml").write_text(TABLE.replace("kd:", "more: {LAYERS: 3, seeds: [1]}, kd:"))

@@ -47,7 +47,8 @@ WORK.mkdir(parents=True, exist_ok=True)
 
 
 def _task(kind: str, name: str, needs: list[str], **more: object) -> dict[str, object]:
-    env = {**os.environ, "LADDER_TABLE": TABLE, "LADDER_WORK": WORK, "LADDER_RESULTS": RESULTS}
+    places = {"LADDER_TABLE": TABLE, "LADDER_WORK": WORK, "LADDER_RESULTS": RESULTS}
+    env = {**os.environ, **places, "LADDER_AGAIN": AGAIN}
     action = CmdAction(
         [sys.executable, HERE / "step.py", kind, name], shell=False, cwd=START, env=env
     )

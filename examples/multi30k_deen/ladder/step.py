@@ -88,6 +88,8 @@ class Steps:
     def valid(self, name: str, *more: str) -> int:
         """Train a student, translate and score valid with it, and keep its row."""
         student, subsets = self._student(name), ["valid", *more]
+        if os.environ.get("LADDER_AGAIN") in (student.arm, "all"):
+            self._forget_scores(student)
         code = self.student(name, " ".join(subsets))
         code = code or self._run(
             HERE / "score.sh", self._student_env(student, " ".join(subsets)), name
@@ -100,6 +102,13 @@ class Steps:
             if self.results.resolve().parent == TABLES.parent / "results":
                 return subprocess.run([sys.executable, TABLES]).returncode
         return 0
+
+    def _forget_scores(self, student: Student) -> None:
+        """Let translation and scoring of a trained student run again, because their settings may have changed."""
+        updates = self.ladder.arms[student.arm].settings["UPDATES"]
+        for stage in ("generate_*", "compare_*", "validate"):
+            for done in self.work(student).glob(f"{stage}_{student}.{updates}.done"):
+                done.unlink()
 
     def test(self, name: str) -> int:
         """Do the same as valid, and score test as well."""
