@@ -374,6 +374,8 @@ function listenToTheSentence() {
 
 function start() {
     for (const element of document.querySelectorAll(".k")) element.textContent = data.k;
+    $("bound-legend").hidden = Boolean(goldLogprobs); // every probability is known
+    $("unasked-legend").hidden = sentences.every(({ asked, tokens }) => asked === tokens);
     for (const [id, choices] of [["filter", FILTERS], ["sort", SORTS]]) {
         $(id).append(...Object.keys(choices).map((text) => make("option", {}, text)));
         $(id).addEventListener("change", filterAndSort);
