@@ -131,11 +131,11 @@ def check_cuda() -> Finding:
         )
         return Finding(OK, f"CUDA {torch.version.cuda}: {names}")
     if torch.version.cuda is None:
-        return Finding(NOTE, "this torch is built for CPU only", "pass --cpu to fairseq-train")
+        return Finding(OK, "this torch is built for CPU only: everything runs on the CPU")
     return Finding(
         NOTE,
         f"torch is built for CUDA {torch.version.cuda}, but sees no GPU",
-        "check nvidia-smi and the driver, or pass --cpu to fairseq-train",
+        "everything runs on the CPU; if there is a GPU, check nvidia-smi and the driver",
     )
 
 

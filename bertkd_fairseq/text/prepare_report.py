@@ -9,6 +9,15 @@ from bertkd_fairseq.text.facts import Coverage, SplitFacts, TokenizerFacts
 from bertkd_fairseq.text.prepare import Prepared
 from bertkd_fairseq.text.segmentation.learnt import MODEL_FILES
 
+_KEEPS_MORE = {
+    "too_short": "--min-length",
+    "too_few_characters": "--min-length",
+    "too_long": "--max-length",
+    "too_many_characters": "--max-characters",
+    "ratio": "--max-ratio",
+}
+"""The option that keeps more pairs, by the reason why they were dropped."""
+
 
 def format_report(prepared: Prepared, destdir: Path) -> str:
     """Return what was found in the text, as the lines to print; ``destdir`` as the user wrote it."""
@@ -35,6 +44,12 @@ def format_report(prepared: Prepared, destdir: Path) -> str:
 
 def _notes_on(split: SplitFacts) -> list[str]:
     notes = []
+    lost = split.read - split.kept
+    options = sorted({_KEEPS_MORE[reason] for reason in split.dropped if reason in _KEEPS_MORE})
+    if options and 10 * lost >= split.read:
+        notes.append(
+            f"{lost:,} of {split.read:,} pairs were dropped; to keep more of them, change {', '.join(options)}"
+        )
     if control := sum(split.lines_with_control_characters.values()):
         notes.append(f"{control:,} lines with tabs or control characters cleaned")
     if split.pairs_over_512:

@@ -40,3 +40,5 @@ for table in "${tables[@]}"; do
     # The sentences that differ most come before the tables.
     sed -n '/^system /,$p' "$WORK/compare${table%% *}.txt"
 done
+
+printf '\nreport: %s\ncurves: %s\n' "$WORK/compare.html" "$WORK/curves.png"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bertkd_fairseq.analysis.explore.data import Exploration
 from tests.integration.browser import PHONE
 from tests.integration.explored import listed, opened, set_choice, synthetic, table
 
@@ -100,6 +101,18 @@ def test_tokens_without_a_teacher_say_so(driver: Any, tmp_path: Path) -> None:
     assert window.text("#summary").endswith(": the teacher was not asked.")
     [row] = table(window)
     assert row[0].endswith("|reference") and row[1:3] == ["–", "–"]
+
+
+def test_the_legend_has_only_marks_that_can_occur(driver: Any, tmp_path: Path) -> None:
+    def shown(found: Exploration) -> dict[str, bool]:
+        window = opened(driver, found, tmp_path)
+        return {name: window.one(f"#{name}-legend").is_displayed() for name in ("bound", "unasked")}
+
+    some = synthetic(3, ["a"], tokens=2, k=1)  # the third has no teacher
+    known = replace(some.rows, gold_logprob=some.rows.log_tail)
+    assert shown(some) == {"bound": True, "unasked": True}
+    assert shown(replace(some, rows=known)) == {"bound": False, "unasked": True}
+    assert shown(synthetic(2, ["a"], tokens=2, k=1)) == {"bound": True, "unasked": False}
 
 
 def test_numbers_of_half_precision(driver: Any, tmp_path: Path) -> None:

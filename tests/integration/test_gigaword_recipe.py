@@ -38,6 +38,7 @@ def run_all(
 def test_every_stage_runs_to_the_scores(run_all: tuple[Path, str]) -> None:
     work, said = run_all
     assert f"There are {HELD_OUT} sentences. The paired bootstrap" in said
+    assert said.endswith(f"\n\nreport: {work / 'compare.html'}\ncurves: {work / 'curves.png'}\n")
     scores = json.loads((work / "scores.json").read_text("utf-8"))
     assert list(scores["scores"]) == ["plain", "distilled"]
 

@@ -45,8 +45,10 @@ def draw_plots(comparison: Comparison) -> list[Plot]:
     """Return the plots of a comparison. Differences are drawn only if there is more than one system."""
     first, target = next(iter(comparison.scores)), comparison.target
     bars = "Bars show the central 95% over bootstrap resamples of the sentences."
+    several = any(len(scores["bleu"].runs) > 1 for scores in comparison.scores.values())
+    runs = " Hollow markers are single runs." * several
     drawn: list[tuple[str, str, _Draw]] = [
-        ("BLEU", f"BLEU of every system. {bars} Hollow markers are single runs.", _draw_scores),
+        ("BLEU", f"BLEU of every system. {bars}{runs}", _draw_scores),
         (
             "BLEU by length of the reference",
             f"BLEU on sentences whose reference has the given number of {target.lengths}. The number of sentences is "

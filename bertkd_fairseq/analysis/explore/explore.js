@@ -287,7 +287,7 @@ function showEntries() {
         [cell("teacher", rest), cell("target", 0, NONE),
             ...own.map((p) => cell("student", Math.max(0, 1 - p.reduce((sum, value) => sum + value, 0))))],
     ));
-    const heads = ["symbol", "teacher", `target, T = ${temperature}`, ...students.map(({ name }) => name)];
+    const heads = ["symbol", "teacher", `target, T\u00a0=\u00a0${temperature}`, ...students.map(({ name }) => name)];
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, make("bdi", {}, text))));
     const caption = make("caption", {}, "Probabilities where the reference is ", symbolOf(gold[row]));
     const table = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
@@ -374,6 +374,8 @@ function listenToTheSentence() {
 
 function start() {
     for (const element of document.querySelectorAll(".k")) element.textContent = data.k;
+    $("bound-legend").hidden = Boolean(goldLogprobs); // every probability is known
+    $("unasked-legend").hidden = sentences.every(({ asked, tokens }) => asked === tokens);
     for (const [id, choices] of [["filter", FILTERS], ["sort", SORTS]]) {
         $(id).append(...Object.keys(choices).map((text) => make("option", {}, text)));
         $(id).addEventListener("change", filterAndSort);

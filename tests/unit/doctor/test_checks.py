@@ -56,6 +56,29 @@ def test_this_environment_is_healthy(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("built_for", "finding"),
+    [
+        (None, Finding(OK, "this torch is built for CPU only: everything runs on the CPU")),
+        (
+            "12.6",
+            Finding(
+                NOTE,
+                "torch is built for CUDA 12.6, but sees no GPU",
+                "everything runs on the CPU; if there is a GPU, check nvidia-smi and the driver",
+            ),
+        ),
+    ],
+)
+def test_without_a_gpu_nothing_has_to_be_done(
+    monkeypatch: pytest.MonkeyPatch, built_for: str | None, finding: Finding
+) -> None:
+    torch = importlib.import_module("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    assert doctor.check_cuda() == finding
+
+
 def test_findings_are_aligned_and_end_with_a_verdict() -> None:
     findings = {
         "torch": Finding(OK, "2.13.0"),

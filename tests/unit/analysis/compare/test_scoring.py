@@ -191,7 +191,13 @@ def test_single_sentence_is_no_sample(texts: dict[str, list[str]]) -> None:
     found = single.against_first
     assert found is not None and (found.interval, found.bootstrap_p) == (None, None)
     assert [row[-1] for row in length_table(ours)][-1] == "+0.00 [-]"
-    draw_plots(ours)
+    assert "Hollow" not in draw_plots(ours)[0].description  # no system has several runs
+
+
+def test_plot_of_several_runs_says_what_hollow_markers_are(texts: dict[str, list[str]]) -> None:
+    systems = {"a": ["plain"], "b": ["better", "plain"]}
+    ours = compare(texts, systems, lowercase=False, trials=Trials(9, 9))
+    assert draw_plots(ours)[0].description.endswith(" Hollow markers are single runs.")
 
 
 def test_another_seed_draws_other_sentences(texts: dict[str, list[str]]) -> None:
