@@ -77,7 +77,10 @@ setup(
             *OPTIONAL["experiments"],
             "hypothesis",
             "import-linter",
+            "ipykernel",  # examples/tour.ipynb
             "mypy",
+            "nbclient",
+            "nbformat",
             "pytest",
             "pytest-xdist",
             "pyyaml",
