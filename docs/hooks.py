@@ -59,7 +59,7 @@ def _cells(notebook: Any) -> Iterator[str]:
         yield text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
         for output in cell.get("outputs", ()):
             if output["output_type"] == "stream":
-                yield "```text\n" + "".join(output["text"]) + "```"
+                yield "```text\n" + "".join(output["text"]).rstrip() + "\n```"
             elif "image/png" in output["data"]:
                 yield f'<img src="{_picture(cell)}" alt="What the code above draws">'
 

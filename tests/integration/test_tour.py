@@ -138,7 +138,7 @@ def test_store_and_teacher(results: dict[str, Any]) -> None:
     assert results["pairs"] == [sentences, 100, 200]
     assert (k, tokens > 10 * sentences, results["damaged"]) == (8, True, [])
     assert all(0 < total <= 1.01 for total in results["probabilities"])
-    assert results["teacher"] > 25  # percent; 1 of some 340 symbols by chance
+    assert results["teacher"] > 20  # percent; of some 340 symbols
 
 
 def test_students(results: dict[str, Any]) -> None:

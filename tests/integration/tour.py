@@ -6,7 +6,6 @@ python -m tests.integration.tour    # run it and keep its outputs
 from __future__ import annotations
 
 import copy
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,8 @@ def execute(notebook: Any, room: Path) -> Any:
 
     :raises nbclient.exceptions.CellExecutionError: if a cell fails.
     """
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     folders = {"IPYTHONDIR": "ipython", "TMPDIR": "temporary"}
     for folder in ("notebook", *folders.values()):
@@ -39,7 +38,8 @@ def execute(notebook: Any, room: Path) -> Any:
     environment = {name: str(room / folder) for name, folder in folders.items()}
     client = NotebookClient(
         copy.deepcopy(notebook),
-        km=AsyncKernelManager(connection_file=str(room / "kernel.json")),
+        config=Config(KernelManager={"connection_file": str(room / "kernel.json")}),
+        kernel_name="python3",
         timeout=600,
         record_timing=False,
         resources={"metadata": {"path": str(room / "notebook")}},
@@ -49,14 +49,15 @@ def execute(notebook: Any, room: Path) -> Any:
 
 def main() -> None:
     """Write the notebook with the outputs of a run; of its metadata only what every run has alike."""
+    import nbformat
+
     notebook = read()
     with tempfile.TemporaryDirectory() as room:
         done = execute(notebook, Path(room))
     for cell in done.cells:
         cell.metadata = {}
     done.metadata = notebook.metadata
-    text = json.dumps(done, indent=1, ensure_ascii=False, sort_keys=True)
-    NOTEBOOK.write_text(f"{text}\n", "utf-8")
+    nbformat.write(done, NOTEBOOK)
 
 
 if __name__ == "__main__":
