@@ -42,6 +42,7 @@ def execute(notebook: Any, room: Path) -> Any:
         kernel_name="python3",
         timeout=600,
         record_timing=False,
+        coalesce_streams=True,  # else a slow machine makes several outputs of one
         resources={"metadata": {"path": str(room / "notebook")}},
     )
     return client.execute(env={**command_environment(), **environment})
