@@ -79,7 +79,10 @@ setup(
             *OPTIONAL["tracking"],
             "hypothesis",
             "import-linter",
+            "ipykernel",  # examples/tour.ipynb
             "mypy",
+            "nbclient",
+            "nbformat",
             "pytest",
             "pytest-xdist",
             "pyyaml",

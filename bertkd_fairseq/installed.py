@@ -25,6 +25,14 @@ def user_dir() -> Path:
     return Path(bertkd_fairseq.__file__).resolve().parent
 
 
+def method_options(command: str) -> list[str]:
+    """Return what the method asks of a command of fairseq, whatever the data: one argument each.
+
+    ``command``: ``teacher`` or ``student``, of ``fairseq-train``, or ``generate``.
+    """
+    return (user_dir() / "options" / f"{command}.txt").read_text("utf-8").splitlines()
+
+
 def commit() -> str | None:
     """Return the git commit of the checkout that runs, marked if files differ from it; None where installed."""
     root = user_dir().parent

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages that lie outside docs/, and links as they stand in the repository.
+"""Hooks of MkDocs: pages that lie outside docs/, one of them a notebook, and links as they stand in the repository.
 
 Links are written for whoever reads the files where they lie. In the site, one to a page outside docs/ leads to its
 copy, one to any other file to that file as plain text, and one to a folder is its text alone.
@@ -6,13 +6,18 @@ copy, one to any other file to that file as plain text, and one to a folder is i
 
 from __future__ import annotations
 
+import base64
+import json
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = "examples/tour.ipynb"
 OUTSIDE = {
+    NOTEBOOK: "tour.md",
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -40,6 +45,36 @@ def place(path: str) -> str | None:
         return None
     inside = path.removeprefix("docs/")
     return inside if inside != path and path.endswith(_SHOWN) else f"source/{path}.txt"
+
+
+def text_of(path: str) -> str:
+    """Return the Markdown of a page of the repository; of a notebook its cells, each with what it has shown."""
+    text = (ROOT / path).read_text("utf-8")
+    return "\n\n".join(_cells(json.loads(text))) if path == NOTEBOOK else text
+
+
+def _cells(notebook: Any) -> Iterator[str]:
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        yield text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```"
+        for output in cell.get("outputs", ()):
+            if output["output_type"] == "stream":
+                yield "```text\n" + "".join(output["text"]).rstrip() + "\n```"
+            elif "image/png" in output["data"]:
+                yield f'<img src="{_picture(cell)}" alt="What the code above draws">'
+
+
+def _picture(cell: Any) -> str:
+    """Return the name that the site gives to the picture of a cell."""
+    return f"tour_{cell['id']}.png"
+
+
+def pictures() -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each picture of the notebook."""
+    for cell in json.loads((ROOT / NOTEBOOK).read_text("utf-8"))["cells"]:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                yield _picture(cell), base64.b64decode(output["data"]["image/png"])
 
 
 def linked(text: str, source: str) -> set[str]:
@@ -76,10 +111,12 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for path, uri in OUTSIDE.items():
-        files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
+        files.append(File.generated(config, uri, content=text_of(path)))
+    for name, content in pictures():
+        files.append(File.generated(config, name, content=content))
     for page in list(files.documentation_pages()):
         source = source_of(page.src_uri)
-        for path in sorted(linked((ROOT / source).read_text("utf-8"), source)):
+        for path in sorted(linked(text_of(source), source)):
             uri = place(path)
             if uri and uri.startswith("source/") and files.get_file_from_path(uri) is None:
                 files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))

@@ -20,6 +20,7 @@ PAGES = sorted(
         *(CHECKOUT / "examples").glob("*/README.md"),
     ]
 )
+NOTEBOOKS = sorted((CHECKOUT / "examples").glob("*.ipynb"))
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertkd_fairseq.demo.language import SOURCE_LANG, TARGET_LANG
-from bertkd_fairseq.installed import user_dir
+from bertkd_fairseq.installed import method_options, user_dir
 
 SPLITS = ("train", "valid", "test")
 
@@ -125,11 +125,6 @@ def plan(dest: Path, sizes: Sizes, seed: int, precision: str, bertkd: Sequence[s
     ]  # fmt: skip
 
 
-def _options(command: str) -> list[str]:
-    """Return what the method asks of teacher, student or generate, whatever the data."""
-    return (user_dir() / "options" / f"{command}.txt").read_text("utf-8").splitlines()
-
-
 def _best(folder: Path) -> str:
     return str(folder / "checkpoint_best.pt")
 
@@ -160,7 +155,7 @@ def _train(dest: Path, name: str, updates: int, seed: int, precision: str) -> li
 
 def _teacher(bert: str, updates: int) -> list[str]:
     return [
-        *_options("teacher"), "--bert-model", bert, "--attention", "eager",
+        *method_options("teacher"), "--bert-model", bert, "--attention", "eager",
         "--lr", "1.5e-3", "--warmup-updates", str(updates // 10 + 1),
         "--total-num-update", str(updates), "--max-tokens", "1024",
     ]  # fmt: skip
@@ -174,7 +169,7 @@ def _student(criterion: list[str]) -> list[str]:
         shape += [f"--{side}-layers", "2", f"--{side}-embed-dim", "128"]
         shape += [f"--{side}-ffn-embed-dim", "256", f"--{side}-attention-heads", "4"]
     return [
-        "--task", "translation_bert_kd", *_options("student"), *shape, "--criterion", *criterion,
+        "--task", "translation_bert_kd", *method_options("student"), *shape, "--criterion", *criterion,
         "--lr", "3e-3", "--warmup-updates", "150", "--max-tokens", "2048",
         "--eval-bleu-args", json.dumps(greedy), "--eval-bleu-detok-args", json.dumps(detok),
     ]  # fmt: skip
@@ -185,7 +180,7 @@ def _generate(dest: Path, name: str, sentences: int) -> Stage:
     argv = [
         sys.executable, "-m", "fairseq_cli.generate", str(dest / "data-bin"),
         "--user-dir", str(user_dir()), "--path", _best(dest / name), "--gen-subset", "test",
-        "--beam", "5", *_options("generate"), "--max-tokens", "8000", "--num-workers", "0",
+        "--beam", "5", *method_options("generate"), "--max-tokens", "8000", "--num-workers", "0",
         "--log-format", "none",
         "--results-path", str(dest / name),
     ]  # fmt: skip

@@ -42,6 +42,14 @@ def test_every_page_is_there(site: Path) -> None:
         assert (site / uri).with_suffix(".html").exists(), uri
 
 
+def test_the_notebook_is_a_page_with_its_pictures(site: Path) -> None:
+    pictures = dict(site_hooks().pictures())
+    assert len(pictures) >= 5
+    shown = re.findall(r"<img\b[^>]*\ssrc=\"?([^\s\">]+)", (site / "tour.html").read_text("utf-8"))
+    assert [name for name in shown if name in pictures] == list(pictures)
+    assert {name: (site / name).read_bytes() for name in pictures} == pictures
+
+
 def test_nothing_comes_from_the_network(site: Path) -> None:
     for page in site.rglob("*.html"):
         text = page.read_text("utf-8")

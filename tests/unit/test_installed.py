@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from bertkd_fairseq import __version__
-from bertkd_fairseq.installed import user_dir, versions
+from bertkd_fairseq.installed import method_options, user_dir, versions
 from tests.conftest import USER_DIR
 
 
@@ -16,3 +16,9 @@ def test_versions_are_those_of_what_is_installed() -> None:
 
 def test_folder_is_that_of_the_package_that_runs() -> None:
     assert user_dir() == USER_DIR
+
+
+def test_options_of_the_method_are_an_argument_each() -> None:
+    student = method_options("student")
+    assert student[student.index("--adam-betas") + 1] == "(0.9, 0.98)"
+    assert method_options("generate")[:2] == ["--lenpen", "0.6"]

@@ -16,7 +16,7 @@ import yaml
 
 from bertkd_fairseq import cli
 from tests.conftest import CHECKOUT
-from tests.pages import PAGES, blocks, headings, links, name_of, site_hooks, without_code
+from tests.pages import NOTEBOOKS, PAGES, blocks, headings, links, name_of, site_hooks, without_code
 
 _END = re.compile(r"[;|&()<>]+")
 
@@ -141,7 +141,7 @@ def test_every_page_is_in_the_navigation() -> None:
         return [uri for part in parts for uri in uris(part)]  # type: ignore[attr-defined]
 
     nav = yaml.load((CHECKOUT / "mkdocs.yml").read_text("utf-8"), Loader)["nav"]
-    placed = [site_hooks().place(name_of(page)) for page in PAGES]
+    placed = [site_hooks().place(name_of(page)) for page in (*PAGES, *NOTEBOOKS)]
     assert sorted(uris(nav)) == sorted(placed)
 
 
