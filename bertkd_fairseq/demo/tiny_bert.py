@@ -54,7 +54,8 @@ def train_tokenizer(lines: list[str], vocab_size: int) -> Tokenizer:
         vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
     tokenizer.train_from_iterator(lines, trainer)
-    # The trainer finds the same pieces in every run, but numbers those of equal frequency by chance.
+    # Chance numbers pieces of equal frequency, and where vocab_size cuts among them, decides which of them get in:
+    # only with room for every piece are two runs the same.
     pieces = [*SPECIAL_TOKENS, *sorted(tokenizer.get_vocab().keys() - {*SPECIAL_TOKENS})]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
