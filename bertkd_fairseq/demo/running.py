@@ -10,10 +10,8 @@ import json
 import logging
 import os
 import shlex
-import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from bertkd_fairseq.demo.stages import Stage, log_file
 from bertkd_fairseq.errors import BertKDError
 from bertkd_fairseq.files import whole_file
 from bertkd_fairseq.installed import user_dir
+from bertkd_fairseq.process.groups import end_group
 from bertkd_fairseq.progress import Progress
 
 _SECONDS_TO_END = 3.0
@@ -135,7 +134,7 @@ def _run_command(stage: Stage, dest: Path, continues: bool) -> int:
         try:
             return _watch(process, stage, path)
         finally:
-            _end(process)
+            end_group(process, _SECONDS_TO_END)
 
 
 def _watch(process: subprocess.Popen[bytes], stage: Stage, path: Path) -> int:
@@ -166,38 +165,3 @@ def _new_text(path: Path, begin: int) -> str:
         if path.stat().st_size >= begin:
             file.seek(begin)
         return file.read().decode("utf-8", errors="replace")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it has started: asked first, then killed."""
-    if process.poll() is not None:
-        return
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_SECONDS_TO_END)
-    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-    process.wait()
-    # What the process had started dies on its own time, which is long on a busy machine.
-    until = time.monotonic() + _SECONDS_TO_END
-    while _is_group_left(process) and time.monotonic() < until:
-        time.sleep(0.01)
-
-
-def _is_group_left(process: subprocess.Popen[bytes]) -> bool:
-    if not hasattr(os, "killpg"):
-        return False
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """Signal the process' group, which may outlive it; there are no groups on Windows."""
-    # Nobody may be left; macOS says then that it has no permission.
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)

@@ -21,6 +21,7 @@ import json
 
 results = {
     "pairs": [facts.kept for facts in prepared.facts.splits.values()],
+    "target_tokens": prepared.facts.splits["train"].symbols["tgt"],
     "damaged": store.verify(),
     "shape": [len(store), store.k, store.summary().tokens],
     "probabilities": np.exp(store.sentence(0)[1].astype(float)).sum(1).tolist(),
@@ -138,7 +139,8 @@ def test_a_run_shows_what_the_kept_one_shows(kept: Any, run: Any) -> None:
 def test_store_and_teacher(results: dict[str, Any]) -> None:
     sentences, k, tokens = results["shape"]
     assert results["pairs"] == [sentences, 100, 200]
-    assert (k, tokens > 5 * sentences, results["damaged"]) == (8, True, [])
+    assert tokens == results["target_tokens"] + sentences > 5 * sentences  # each has an EOS
+    assert (k, results["damaged"]) == (8, [])
     assert all(0 < total <= 1.01 for total in results["probabilities"])
     assert results["teacher"] > 20  # percent; of some 340 symbols
 
@@ -157,4 +159,9 @@ def test_nothing_is_left(run: Any, results: dict[str, Any], room: Path) -> None:
     assert {"data-bin", "topk", "teacher", "plain", "distilled"} <= set(results["left"])
     assert list((room / "notebook").iterdir()) == []
     # torch makes an empty folder of its own when parts of it are imported.
-    assert [path.name for path in (room / "temporary").glob("*/*")] == []
+    own = [path for path in (room / "temporary").rglob("*") if not _is_empty_folder_of_torch(path)]
+    assert own == []
+
+
+def _is_empty_folder_of_torch(path: Path) -> bool:
+    return path.name.startswith("torchinductor_") and path.is_dir() and not any(path.iterdir())

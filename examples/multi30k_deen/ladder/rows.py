@@ -39,9 +39,14 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def is_again(arm: str, again: str) -> bool:
+    """Return whether the rows of an arm are made anew. ``again`` is an arm, ``all``, or nothing."""
+    return again in (arm, "all")
+
+
 def missing(ladder: Ladder, rows: Sequence[Row], again: str = "") -> list[Student]:
     """Return the students of the table without a row. Rows of the arm ``again`` don't count (``all``: of any arm)."""
-    done = {Student(row["arm"], row["seed"]) for row in rows if again not in (row["arm"], "all")}
+    done = {Student(row["arm"], row["seed"]) for row in rows if not is_again(row["arm"], again)}
     return [student for student in ladder.students() if student not in done]
 
 
@@ -50,7 +55,7 @@ def outdated(ladder: Ladder, rows: Sequence[Row], again: str = "") -> list[str]:
     arms = {
         row["arm"]: None
         for row in rows
-        if row["arm"] in ladder.arms and again not in (row["arm"], "all")
+        if row["arm"] in ladder.arms and not is_again(row["arm"], again)
         if row["settings"] != ladder.fingerprint(row["arm"])
     }
     return [

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import table as tables
 from arms import RECIPE, Ladder, Student
 
 from bertkd_fairseq.errors import BertKDError, report
+from bertkd_fairseq.process.groups import end_group
 from bertkd_fairseq.process.interrupts import terminated_as_interrupted
 
 HERE = Path(__file__).resolve().parent
@@ -88,7 +87,7 @@ class Steps:
     def valid(self, name: str, *more: str) -> int:
         """Train a student, translate and score valid with it, and keep its row."""
         student, subsets = self._student(name), ["valid", *more]
-        if os.environ.get("LADDER_AGAIN") in (student.arm, "all"):
+        if rows.is_again(student.arm, os.environ.get("LADDER_AGAIN", "")):
             self._forget_scores(student)
         code = self.student(name, " ".join(subsets))
         code = code or self._run(
@@ -185,22 +184,7 @@ class Steps:
                     if os.getppid() != parent:  # doit was killed
                         return 1
             finally:
-                _end(child)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a script and all that it has started. They are asked first, and killed later."""
-    if child.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-        until = time.monotonic() + SECONDS_TO_END
-        while time.monotonic() < until:
-            child.poll()
-            os.killpg(child.pid, 0)  # raises when nobody is left
-            time.sleep(0.05)
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+                end_group(child, SECONDS_TO_END)
 
 
 def main() -> int:
