@@ -13,6 +13,7 @@ STAGES=$(dirname -- "${BASH_SOURCE[0]}")
 : "${PLAIN_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${PLAIN_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${KD_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_FROM=}"                     # checkpoint whose weights the distilled student begins with
+: "${TRAIN_PAIRS=}"                  # only the first pairs of the training text, so many; empty: all
 : "${COMPARE_EXTRA=}"
 : "${TEACHER_NAME=teacher}"         # another teacher in the same WORK
 : "${DUMP_PATH=$WORK/$TEACHER_NAME/checkpoint_best.pt}" # several, with colons between, are averaged
@@ -55,13 +56,22 @@ stage() {
 
 # prepare TEXT OPTION...   TEXT/train, valid and test to the data-bin; its training split over SHARDS more, if several.
 prepare() {
-    local text=$1 symbols=(--tokenizer "$BERT")
+    local text=$1 train=$1/train symbols=(--tokenizer "$BERT") language
     shift
+    [[ -z $TRAIN_PAIRS ]] || for language in "$SRC" "$TGT"; do
+        train=$WORK/text/train
+        mkdir -p "$WORK/text"
+        # gzip -f passes on what isn't compressed; sed reads all, so that gzip isn't cut off.
+        # shellcheck disable=SC2016
+        stage "first_pairs.$language" bash -c 'gzip -dcf "$0" | sed -n "1,$1p" >"$2"' \
+            "$(ls "$text/train.$language" "$text/train.$language.gz" 2>/dev/null | head -n 1)" \
+            "$TRAIN_PAIRS" "$train.$language"
+    done
     [[ $SUBWORD == wordpiece ]] || symbols=(--subword "$SUBWORD" --vocab-size "$VOCAB_SIZE")
     # PREPARE_EXTRA and its like hold several words on purpose.
     # shellcheck disable=SC2086
     stage prepare bertkd prepare --source-lang "$SRC" --target-lang "$TGT" \
-        --train "$text/train" --valid "$text/valid" --test "$text/test" "$@" \
+        --train "$train" --valid "$text/valid" --test "$text/test" "$@" \
         "${symbols[@]}" --destdir "$DATA_BIN" --force $PREPARE_EXTRA
     ((SHARDS == 1)) ||
         stage shards "${PYTHON:-python3}" "$STAGES/shards.py" "$DATA_BIN" "$WORK/shards" "$SHARDS"
