@@ -2,9 +2,12 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -14,6 +17,31 @@ def constant(module, name):
     """Return a constant of a module of the package, which can't be imported yet."""
     text = (HERE / "bertkd_fairseq" / module).read_text("utf-8")
     return ast.literal_eval(re.search(f"^{name} = (.+)$", text, re.MULTILINE)[1])
+
+
+def keep_commit(folder):
+    """Write the commit of this checkout beside the package's modules in a folder, if that can be told."""
+    sys.path.insert(0, str(HERE))
+    from bertkd_fairseq.installed import COMMIT, commit
+
+    if found := commit():
+        (Path(folder) / "bertkd_fairseq" / COMMIT).write_text(found + "\n", "utf-8")
+
+
+class Build(build_py):
+    """A wheel and an installation know their commit."""
+
+    def run(self):
+        super().run()
+        keep_commit(self.build_lib)
+
+
+class SourceDistribution(sdist):
+    """A source distribution does, too, for the wheels that are built from it."""
+
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        keep_commit(base_dir)
 
 
 (_, OLDEST), (_, NEWEST) = constant("installed.py", "PYTHONS")
@@ -53,6 +81,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=f">=3.{OLDEST},<3.{NEWEST + 1}",
+    cmdclass={"build_py": Build, "sdist": SourceDistribution},
     packages=find_packages(include=["bertkd_fairseq", "bertkd_fairseq.*"]),
     package_data={
         "bertkd_fairseq": [

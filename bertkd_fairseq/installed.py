@@ -18,6 +18,7 @@ PYTHONS = ((3, 10), (3, 13))
 """The first and the last Python that this package works with."""
 
 OLDEST_TORCH = (2, 6)
+COMMIT = "commit.txt"  # beside the modules, where they aren't in a checkout
 
 
 def user_dir() -> Path:
@@ -34,10 +35,13 @@ def method_options(command: str) -> list[str]:
 
 
 def commit() -> str | None:
-    """Return the git commit of the checkout that runs, marked if files differ from it; None where installed."""
-    root = user_dir().parent
+    """Return the git commit of this package, marked ``-dirty`` if files differed from it; None if nothing tells it.
+
+    A checkout is asked itself. An installation has the commit that it was built from.
+    """
+    root, kept = user_dir().parent, user_dir() / COMMIT
     if not (root / ".git").exists():
-        return None
+        return kept.read_text("utf-8").strip() if kept.is_file() else None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

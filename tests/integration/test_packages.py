@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bertkd_fairseq.installed import OLDEST_TORCH, PYTHONS
-from tests.conftest import CHECKOUT, run_command
+from tests.conftest import CHECKOUT, USER_DIR, run_command
 from tests.integration.test_user_dir import run_clean
 
 STAND_IN = CHECKOUT / "stand-in/torchaudio-0.8.0+empty.tar.gz"
@@ -41,6 +41,37 @@ def test_sdist_has_every_file_of_the_checkout(egg_info: Path) -> None:
     wanted = {name for name in listed.split("\0") if name and (CHECKOUT / name).exists()}
     packed = set((egg_info / "SOURCES.txt").read_text("utf-8").splitlines())
     assert {name for name in packed if ".egg-info/" not in name} == wanted
+
+
+def test_builds_keep_the_commit(tmp_path: Path) -> None:
+    """A wheel from a checkout has it, and one from a source distribution of that checkout."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(CHECKOUT / name, clone)
+    ignored = shutil.ignore_patterns("__pycache__", "commit.txt")
+    shutil.copytree(USER_DIR, clone / "bertkd_fairseq", ignore=ignored)
+    git = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@x"]
+    for words in ("init -q", "add .", "commit -qm one"):
+        subprocess.run([*git, *words.split()], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+
+    def built(source: Path, name: str) -> str:
+        out = tmp_path / name
+        run_clean([sys.executable, "setup.py", "-q", "build", "--build-base", str(out)], source)
+        return run_clean([sys.executable, "-m", "bertkd_fairseq.cli", "--version"], out / "lib")
+
+    sdist = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(tmp_path / "dist")]
+    built_here = built(clone, "here")
+    run_clean(sdist, clone)
+    with tarfile.open(next((tmp_path / "dist").glob("*.tar.gz"))) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    found = re.fullmatch(r"bertkd-fairseq \S+ \(commit (\w+)\)\n", built_here)
+    assert found and head.stdout.startswith(found[1])
+    assert built(unpacked, "there") == built_here
 
 
 def test_pythons_are_the_same_everywhere(egg_info: Path) -> None:
