@@ -56,16 +56,16 @@ stage() {
 
 # prepare TEXT OPTION...   TEXT/train, valid and test to the data-bin; its training split over SHARDS more, if several.
 prepare() {
-    local text=$1 train=$1/train symbols=(--tokenizer "$BERT") language
+    local text=$1 train=$1/train symbols=(--tokenizer "$BERT") language file
     shift
     [[ -z $TRAIN_PAIRS ]] || for language in "$SRC" "$TGT"; do
-        train=$WORK/text/train
-        mkdir -p "$WORK/text"
+        file=$text/train.$language train=$WORK/first_pairs/train
+        [[ -f $file ]] || file+=.gz
+        mkdir -p "$WORK/first_pairs"
         # gzip -f passes on what isn't compressed; sed reads all, so that gzip isn't cut off.
         # shellcheck disable=SC2016
-        stage "first_pairs.$language" bash -c 'gzip -dcf "$0" | sed -n "1,$1p" >"$2"' \
-            "$(ls "$text/train.$language" "$text/train.$language.gz" 2>/dev/null | head -n 1)" \
-            "$TRAIN_PAIRS" "$train.$language"
+        stage "first_pairs.$language" bash -o pipefail -c 'gzip -dcf "$0" | sed -n "1,$1p" >"$2"' \
+            "$file" "$TRAIN_PAIRS" "$train.$language"
     done
     [[ $SUBWORD == wordpiece ]] || symbols=(--subword "$SUBWORD" --vocab-size "$VOCAB_SIZE")
     # PREPARE_EXTRA and its like hold several words on purpose.
@@ -104,6 +104,9 @@ fi
 for name in GPUS SHARDS; do
     [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "\`$name\` must be a number from 1 on, but is ${!name} instead."
 done
+
+[[ $TRAIN_PAIRS =~ ^([1-9][0-9]*)?$ ]] ||
+    fail "\`TRAIN_PAIRS\` must be empty or a number from 1 on, but is $TRAIN_PAIRS instead."
 
 DATA_BIN=$WORK/data-bin
 TRAIN_DATA=$DATA_BIN
