@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The baseline: the student without a teacher.
+# The baseline: the student without a teacher. With ENSEMBLE=3, also two more with the next seeds, which teach (03_dump.sh).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
@@ -8,3 +8,11 @@ student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
 stage plain "${TRAIN[@]}" "${STUDENT[@]}" --save-dir "$WORK/plain" \
     --criterion label_smoothed_cross_entropy \
     --lr "$PLAIN_LR" --warmup-updates "$PLAIN_WARMUP" --max-update "$PLAIN_UPDATES" $STUDENT_EXTRA
+if ((ENSEMBLE > 0 && AVERAGE > 0)); then
+    stage average_last_plain bertkd average --save-dir "$WORK/plain" --last "$AVERAGE" \
+        --output "$WORK/plain/average_last.pt" --force
+fi
+for ((k = 1; k < ENSEMBLE; k++)); do
+    NAME='' SELECTED='' SUBSETS='' KD_ALPHA=0 SEED=$((SEED + k)) UPDATES=$PLAIN_UPDATES \
+        bash "$(dirname -- "${BASH_SOURCE[0]}")/student.sh"
+done

@@ -100,6 +100,6 @@ fi
 for ((part = 1; part <= parts; part++)); do
     # shellcheck disable=SC2086
     stage "dump_$NAME.$part" bertkd dump-topk "$made/data-bin" --gen-subset "train$part" \
-        --path "$WORK/teacher/checkpoint_best.pt" --destdir "$made/topk$part" --topk "$TOPK_K" \
+        "${MODELS[@]}" --destdir "$made/topk$part" --topk "$TOPK_K" \
         --precision "$PRECISION" --json "$made/dump$part.json" $DUMP_EXTRA
 done

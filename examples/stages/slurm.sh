@@ -27,7 +27,9 @@ printf -v scripts '%q' "$recipe"
 prepare=$(submit prepare "" 0 "$scripts/01_prepare.sh")
 teacher=$(submit teacher "$prepare" "$GPUS" "$scripts/02_teacher.sh")
 plain=$(submit plain "$prepare" "$GPUS" "$scripts/04_plain.sh")
-dump=$(submit dump "$teacher" 1 "GPUS=1 DUMP_JOBS=$DUMP_JOBS DUMP_JOB=\$SLURM_ARRAY_TASK_ID $scripts/03_dump.sh" \
+teachers=$teacher # and plain students, in a recipe or a call that sets ENSEMBLE
+[[ ${ENSEMBLE:-0} == 0 ]] && ! grep -q '^ENSEMBLE=' "$recipe/config.sh" || teachers+=:$plain
+dump=$(submit dump "$teachers" 1 "GPUS=1 DUMP_JOBS=$DUMP_JOBS DUMP_JOB=\$SLURM_ARRAY_TASK_ID $scripts/03_dump.sh" \
     --array "0-$((DUMP_JOBS - 1))")
 distilled=$(submit distilled "$plain:$dump" "$GPUS" "$scripts/05_distilled.sh")
 compare=$(submit compare "$distilled" 1 "$scripts/06_compare.sh")

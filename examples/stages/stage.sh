@@ -13,6 +13,7 @@ STAGES=$(dirname -- "${BASH_SOURCE[0]}")
 : "${PLAIN_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${PLAIN_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_MAX_TOKENS:=$STUDENT_MAX_TOKENS}" "${KD_UPDATE_FREQ:=$STUDENT_UPDATE_FREQ}"
 : "${KD_FROM=}"                     # checkpoint whose weights the distilled student begins with
+: "${ENSEMBLE:=0}" "${BERT_WEIGHT:=0.4}"  # plain students that teach beside BERT, and its weight in their mean
 : "${TRAIN_PAIRS=}"                  # only the first pairs of the training text, so many; empty: all
 : "${COMPARE_EXTRA=}"
 : "${TEACHER_NAME=teacher}"         # another teacher in the same WORK
@@ -117,6 +118,21 @@ if ((SHARDS > 1)); then
         TRAIN_DATA+=:$WORK/shards/$shard
         TOPK+=:$WORK/topk.$shard
     done
+fi
+
+# The teacher's models: BERT, and with it the plain student of 04_plain.sh and more of the next seeds.
+[[ $ENSEMBLE =~ ^[0-9]+$ ]] || fail "\`ENSEMBLE\` must be a number of students, but is $ENSEMBLE instead."
+MODELS=(--path "$DUMP_PATH")
+if ((ENSEMBLE > 0)); then
+    first=checkpoint_best next=checkpoint_best
+    ((AVERAGE == 0)) || first=average_last next=average_last.$PLAIN_UPDATES
+    path=$DUMP_PATH:$WORK/plain/$first.pt
+    for ((k = 1; k < ENSEMBLE; k++)); do
+        path+=:$WORK/plain.seed$((SEED + k))/$next.pt
+    done
+    MODELS=(--path "$path" --weights "$("${PYTHON:-python3}" -c 'import sys
+bert, students = float(sys.argv[1]), int(sys.argv[2])
+print(*map("{:g}".format, [bert, *[(1 - bert) / students] * students]), sep=",")' "$BERT_WEIGHT" "$ENSEMBLE")")
 fi
 
 TORCHRUN=(torchrun --standalone --nproc-per-node "$GPUS")

@@ -30,6 +30,8 @@ def _environment(corpus: Path, bert: Path, work: Path) -> dict[str, str]:
     return {
         **{"DATA": str(corpus), "BERT": str(bert), "WORK": str(work), "SRC": "src", "TGT": "tgt"},
         **{"TEACHER_WARMUP": "1", "PYTHON": sys.executable},
+        # As in the paper.
+        **{"SUBWORD": "wordpiece", "ENSEMBLE": "0", "AVERAGE": "0"},
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         **{name: str(size) for name, size in sizes.items()},
     }
@@ -129,6 +131,33 @@ def test_another_student_goes_on_from_its_checkpoint(work: tuple) -> None:
     _run("student.sh", cwd=folder, env={**more, "KD_ALPHA": "0", "UPDATES": "2"})
     log = (folder / "logs" / "plain.seed2.2.log").read_text("utf-8")
     assert "num_updates=2, " in log and "kd_loss=" not in log
+
+
+def test_plain_students_teach_beside_bert(work: tuple, tmp_path: Path) -> None:
+    """The baseline, another of the next seed, and BERT, which has the weight that it is given."""
+    folder, env, _ = work
+    shutil.copytree(folder, tmp_path / "work")
+    for name in ("topk", "dump.done", "dump.json"):
+        path = tmp_path / "work" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    more = {**env, "WORK": str(tmp_path / "work"), "ENSEMBLE": "2", "BERT_WEIGHT": "0.5"}
+    said = _run("03_dump.sh", env=more).stdout
+    stages = [line.split(":")[0] for line in said.splitlines() if ": running" in line]
+    assert stages == ["plain.seed2.4", "dump"]
+    command = (tmp_path / "work" / "dump.done").read_text("utf-8")
+    students = "$WORK/plain/checkpoint_best.pt:$WORK/plain.seed2/checkpoint_best.pt"
+    assert f"--path $WORK/teacher/checkpoint_best.pt:{students} " in command
+    assert " --weights 0.5\\,0.25\\,0.25 " in command
+    # With means of checkpoints, these are taken.
+    shown = 'source "$1"; echo "${MODELS[@]}"'
+    means = {**more, "AVERAGE": "2", "ENSEMBLE": "2"}
+    config = EXAMPLES / "multi30k_deen" / "config.sh"
+    path = run_command(["bash", "-c", shown, "_", config], env=means).stdout.split()[1].split(":")
+    assert [name.removeprefix(more["WORK"]) for name in path] == [
+        "/teacher/checkpoint_best.pt",
+        "/plain/average_last.pt",
+        "/plain.seed2/average_last.4.pt",
+    ]
 
 
 def test_a_student_of_chosen_hypotheses(work: tuple) -> None:

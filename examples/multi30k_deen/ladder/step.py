@@ -161,6 +161,7 @@ class Steps:
         return {
             **env,
             "WORK": str(self.root / corpus),
+            "ENSEMBLE": "0",  # the table says who teaches
             **{name: str(value) for name, value in own.items()},
         }
 

@@ -27,6 +27,8 @@ _OWN = frozenset(
         "KEEP_BEST",
         "STUDENT_EXTRA",
         "SHARDS",
+        "ENSEMBLE",
+        "BERT_WEIGHT",
     ]
 )
 # What is the same for all arms of a corpus, and what belongs to a teacher.
