@@ -4,8 +4,8 @@
     python docs/tables.py --check    # exit code 1 if one of them isn't what its file says
 
 A table stands between `<!-- table: FILE -->` and `<!-- end of table -->`, FILE as in docs/results: scores from the JSON
-of `bertkd compare`, students from that of `bertkd inspect --student`, the rows of the ladder (experiments.md), or a
-metric on valid from the CSV of `bertkd curves` (`<!-- table: FILE METRIC -->`).
+of `bertkd compare`, students from that of `bertkd inspect --student`, the rows or teachers of the ladder
+(experiments.md), or a metric on valid from the CSV of `bertkd curves` (`<!-- table: FILE METRIC -->`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ def make_table(name: str, metric: str | None) -> str:
         record = json.loads(text)
         if "rows" in record:
             lines = ladder(record["rows"])
+        elif "students" in record:
+            lines = students(record)
         else:
-            lines = students(record) if "students" in record else scores(record)
+            lines = teachers(record["teachers"]) if "teachers" in record else scores(record)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -134,6 +136,20 @@ def ladder(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield ""
         machines = {f"{row['cpu']}, {row['threads']} thread(s), {row['precision']}" for row in rows}
         yield f"`{'`, `'.join(sorted({row['signature'] for row in rows}))}`; {'; '.join(sorted(machines))}."
+
+
+def teachers(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a row for every teacher of the ladder: how good it is on the training text and on valid."""
+    columns = ["corpus", "teacher", "split", "gold is the first", "gold is in the top K"]
+    columns += ["perplexity of gold", "calibration error"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for row in rows:
+        for split in ("train", "valid"):
+            found = row[split]
+            cells = [row["corpus"], row["teacher"], split, f"{found['accuracy']:.1f}%"]
+            cells += [f"{found['gold_in_top_k']:.1f}%", f"{found['gold_perplexity']:.2f}"]
+            yield f"| {' | '.join(cells)} | {found['calibration_error']:.1f} points |"
 
 
 def _over_seeds(runs: dict[int, dict[str, Any]], key: str, digits: int) -> str:

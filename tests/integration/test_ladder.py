@@ -169,7 +169,7 @@ def test_killed_and_started_again_it_repeats_nothing_but_the_last_interval(tmp_p
 
 
 def test_real_commands(tmp_path: Path, miniature_corpus: Path, tiny_bert: Path) -> None:
-    sizes = "STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
+    sizes = "SUBWORD: wordpiece, STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
     (tmp_path / "arms.yaml").write_text(f"""
 baseline: plain
 seeds: [1]
@@ -187,8 +187,13 @@ arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
     with warm_programs(warm_commands()) as folder:
         env["PATH"] = os.pathsep.join((str(folder), env["PATH"]))
         run_command([*DODO, "test:plain.seed1"], env=env)
-        run_command(DODO, env=env)
+        run_command([*DODO, "valid", "quality:tiny/both"], env=env)
     work = tmp_path / "work" / "tiny"
+    (teacher,) = json.loads((tmp_path / "rows_teachers.json").read_text("utf-8"))["teachers"]
+    assert (teacher["corpus"], teacher["teacher"]) == ("tiny", "both")
+    for split in ("train", "valid"):
+        assert teacher[split]["gold_perplexity"] > 1 and 0 <= teacher[split]["accuracy"] <= 100
+    assert teacher["train"] != teacher["valid"]
     plain, both = json.loads((tmp_path / "rows.json").read_text("utf-8"))["rows"]
     assert (plain["arm"], both["arm"], both["against"]) == ("plain", "both", "plain")
     assert "test_bleu" in plain and "test_bleu" not in both
@@ -211,7 +216,7 @@ arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
 def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
     tmp_path: Path, miniature_corpus: Path, tiny_bert: Path
 ) -> None:
-    sizes = "STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
+    sizes = "SUBWORD: wordpiece, STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
     script = EXAMPLES / "multi30k_deen/ladder/chosen.sh"
     (tmp_path / "arms.yaml").write_text(f"""
 seeds: [1]

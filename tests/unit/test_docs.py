@@ -56,6 +56,16 @@ def test_scores(tables: ModuleType) -> None:
     ]
 
 
+def test_teachers(tables: ModuleType) -> None:
+    split = {"accuracy": 61.256, "gold_in_top_k": 80.0, "gold_perplexity": 5.101}
+    row = {"corpus": "text", "teacher": "cmlm", "train": {**split, "calibration_error": 1.96}}
+    row["valid"] = {**row["train"], "accuracy": 52.0}
+    assert list(tables.teachers([row]))[2:] == [
+        "| text | cmlm | train | 61.3% | 80.0% | 5.10 | 2.0 points |",
+        "| text | cmlm | valid | 52.0% | 80.0% | 5.10 | 2.0 points |",
+    ]
+
+
 def test_students(tables: ModuleType) -> None:
     numbers = {"accuracy": 83.84, "teachers_first": 50, "confidence": None, "nll_bits": 4.836}
     tokens = {"first": 2, "later": 1, "outside": 1, "eos": 0, "all": 4}

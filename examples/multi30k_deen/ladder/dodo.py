@@ -110,6 +110,12 @@ def task_store():
         yield _task("store", f"{corpus}/{name}", needs + _students(students))
 
 
+def task_quality():
+    """See how good a teacher is on the training text and on valid. This is never done by default."""
+    for corpus, name in _stores():
+        yield _task("quality", f"{corpus}/{name}", [f"store:{corpus}/{name}"])
+
+
 def task_student():
     """Train a student and average its last checkpoints, for a teacher or a corpus."""
     for student in _all_students():

@@ -20,6 +20,8 @@ from bertkd_fairseq.errors import DataError, must_be
 from bertkd_fairseq.files import whole_file
 
 Row = dict[str, Any]
+OF_TEACHERS = ("accuracy", "gold_in_top_k", "gold_perplexity")
+"""What is kept of the statistics of ``bertkd inspect``, without EOS, beside the calibration error."""
 
 
 def read(path: Path) -> list[Row]:
@@ -89,6 +91,21 @@ def add(path: Path, row: Row, ladder: Ladder) -> None:
     lines = ",\n".join(json.dumps(row) for row in rows)
     with whole_file(path) as partial:
         partial.write_text(f'{{"rows": [\n{lines}\n]}}\n', "utf-8")
+
+
+def add_teacher(path: Path, corpus: str, teacher: str, work: Path) -> None:
+    """Put what ``bertkd inspect`` says of a teacher into a file beside that of the rows. Call this only when locked."""
+    path = path.with_name(f"{path.stem}_teachers.json")
+    old = json.loads(path.read_text("utf-8"))["teachers"] if path.exists() else []
+    row: Row = {"corpus": corpus, "teacher": teacher}
+    for split in ("train", "valid"):
+        found = json.loads((work / f"{teacher}.{split}.json").read_text("utf-8"))["statistics"]
+        error = found["calibration"]["expected_calibration_error"]
+        row[split] = {name: found[name] for name in OF_TEACHERS} | {"calibration_error": error}
+    kept = [each for each in old if (each["corpus"], each["teacher"]) != (corpus, teacher)]
+    lines = ",\n".join(json.dumps(each) for each in [*kept, row])
+    with whole_file(path) as partial:
+        partial.write_text(f'{{"teachers": [\n{lines}\n]}}\n', "utf-8")
 
 
 def make(ladder: Ladder, student: Student, work: Path, subsets: Sequence[str]) -> Row:

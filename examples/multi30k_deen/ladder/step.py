@@ -23,7 +23,7 @@ from bertkd_fairseq.process.interrupts import terminated_as_interrupted
 
 HERE = Path(__file__).resolve().parent
 TABLES = RECIPE.parent.parent / "docs" / "tables.py"
-KINDS = ("corpus", "teacher", "store", "student", "valid", "test")
+KINDS = ("corpus", "teacher", "store", "quality", "student", "valid", "test")
 # The environment may give only these: where things are, and the precision.
 GIVEN = ("DATA", "BERT", "PRECISION")
 SECONDS_TO_END = 5.0
@@ -62,12 +62,27 @@ class Steps:
     def store(self, name: str) -> int:
         """Make the store of a teacher, which may be several models. ``name`` is CORPUS/TEACHER."""
         corpus, _, teacher = name.partition("/")
+        return self._dump(corpus, teacher, self._stores(corpus, teacher))
+
+    def quality(self, name: str) -> int:
+        """Keep how good a teacher is on the training text and on valid, which it is asked for, too."""
+        corpus, _, teacher = name.partition("/")
+        store = self.root / corpus / f"topk.{teacher}.valid"
+        env = self._env(corpus, {}, OF=teacher)
+        code = self._dump(corpus, teacher, {"valid": store})
+        code = code or self._run(HERE / "inspect.sh", env, store.name)
+        if code == 0:
+            with rows.locked(self.results):
+                rows.add_teacher(self.results, corpus, teacher, self.root / corpus)
+        return code
+
+    def _dump(self, corpus: str, teacher: str, stores: dict[str, Path]) -> int:
         trained, students = self.ladder.members(teacher)
         paths = [self._trained(corpus, one) for one in trained]
         paths += [self.checkpoint(student) for student in students]
         settings = self.ladder.teachers[teacher].settings
         extra, path = settings.get("DUMP_EXTRA", ""), ":".join(map(str, paths))
-        for part, store in self._stores(corpus, teacher).items():
+        for part, store in stores.items():
             env = self._env(corpus, settings, DUMP_PATH=path, TOPK=store)
             if part != "train":
                 env["DUMP_EXTRA"] = f"{extra} --gen-subset {part}"

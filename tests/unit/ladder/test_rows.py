@@ -46,6 +46,27 @@ def test_row_of_other_settings_is_told(rows: ModuleType, ladder: Read) -> None:
     assert rows.outdated(found, done, "b") == rows.outdated(found, done, "all") == []
 
 
+def test_teachers_are_kept_beside_the_rows(rows: ModuleType, tmp_path: Path) -> None:
+    def keep(teacher: str, accuracy: float) -> list[dict]:
+        found = {"accuracy": accuracy, "gold_in_top_k": 90.0, "gold_perplexity": 3.0, "more": 1}
+        for split in ("train", "valid"):
+            said = {**found, "calibration": {"expected_calibration_error": 2.0, "bins": []}}
+            text = json.dumps({"statistics": said})
+            (tmp_path / f"{teacher}.{split}.json").write_text(text)
+        rows.add_teacher(tmp_path / "small.json", "text", teacher, tmp_path)
+        return json.loads((tmp_path / "small_teachers.json").read_text("utf-8"))["teachers"]
+
+    numbers = {"gold_in_top_k": 90.0, "gold_perplexity": 3.0, "calibration_error": 2.0}
+    keep("a", 50.0)
+    keep("b", 60.0)
+    found = keep("a", 70.0)  # in the place of its earlier one
+    assert [(each["teacher"], each["valid"]["accuracy"]) for each in found] == [
+        ("b", 60),
+        ("a", 70),
+    ]
+    assert found[1]["train"] == {"accuracy": 70.0, **numbers}
+
+
 def test_rows_are_kept_in_the_order_of_the_table(
     rows: ModuleType, ladder: Read, tmp_path: Path
 ) -> None:
