@@ -66,6 +66,10 @@ done
 mkdir -p "$dir" && touch "$dir/generate-$subset.txt"
 """
 VALIDATE = "#!/usr/bin/env bash\necho \"valid on 'valid' subset | loss 4 | nll_loss 2.5 | ppl 6\"\n"
+SIZES = (
+    "SUBWORD: wordpiece, STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, "
+    "LOG_EVERY: 1, RESAMPLES: 9"
+)
 TWICE = """#!/usr/bin/env bash
 cd "$WORK/data-bin"
 for file in train.src-tgt.*; do cp "$file" "train1${file#train}"; done
@@ -169,11 +173,10 @@ def test_killed_and_started_again_it_repeats_nothing_but_the_last_interval(tmp_p
 
 
 def test_real_commands(tmp_path: Path, miniature_corpus: Path, tiny_bert: Path) -> None:
-    sizes = "SUBWORD: wordpiece, STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
     (tmp_path / "arms.yaml").write_text(f"""
 baseline: plain
 seeds: [1]
-settings: {{UPDATES: 6, VALIDATE_EVERY: 2, AVERAGE: 2, {sizes}}}
+settings: {{UPDATES: 6, VALIDATE_EVERY: 2, AVERAGE: 2, {SIZES}}}
 options: --disable-validation
 corpora: {{tiny: {{DATA: $TEXT, TRAIN_PAIRS: 500, SRC: src, TGT: tgt, script: twice.sh, parts: [train1]}}}}
 teachers:
@@ -216,11 +219,10 @@ arms: {{plain: {{}}, both: {{teacher: both, KD_ALPHA: 0.5, KD_TEMPERATURE: 1}}}}
 def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
     tmp_path: Path, miniature_corpus: Path, tiny_bert: Path
 ) -> None:
-    sizes = "SUBWORD: wordpiece, STUDENT_MAX_TOKENS: 1000, LAYERS: 1, DIM: 32, FFN: 32, HEADS: 2, LOG_EVERY: 1, RESAMPLES: 9"
     script = EXAMPLES / "multi30k_deen/ladder/chosen.sh"
     (tmp_path / "arms.yaml").write_text(f"""
 seeds: [1]
-settings: {{DATA: $TEXT, SRC: src, TGT: tgt, UPDATES: 60, VALIDATE_EVERY: 30, AVERAGE: 2, PLAIN_WARMUP: 20, {sizes}}}
+settings: {{DATA: $TEXT, SRC: src, TGT: tgt, UPDATES: 60, VALIDATE_EVERY: 30, AVERAGE: 2, PLAIN_WARMUP: 20, {SIZES}}}
 options: --disable-validation
 corpora:
   tiny: {{}}
