@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -84,7 +86,8 @@ def cpu_speed(precision: str) -> float:
     """Return how fast this CPU multiplies matrices in ``precision``, as a multiple of float32.
 
     The casts from and to float32 are part of it, as under autocast. The two take turns and the best of each
-    counts, so that other work on the machine misleads nobody. Takes less than 0.3 seconds.
+    counts. One thread computes, and only its own processor time counts: other work on the machine, for which threads
+    have to wait, misleads nobody. Takes less than 0.3 seconds of it.
     """
     import torch
     from torch.nn import functional
@@ -93,14 +96,26 @@ def cpu_speed(precision: str) -> float:
     x, weight = torch.randn(samples, inputs), torch.randn(outputs, inputs)
     best = dict.fromkeys(("fp32", precision), float("inf"))
     spent = dict.fromkeys(best, 0.0)
-    with torch.inference_mode():
+    with _one_thread(), torch.inference_mode():
         for _ in range(_ROUNDS):
             for name in best:
                 if spent[name] > _SECONDS:
                     continue
                 dtype = dtype_of(name)
-                start = time.perf_counter()
+                start = time.thread_time()
                 functional.linear(x.to(dtype), weight.to(dtype)).float()
-                seconds = time.perf_counter() - start
+                seconds = time.thread_time() - start
                 best[name], spent[name] = min(best[name], seconds), spent[name] + seconds
     return best["fp32"] / best[precision]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

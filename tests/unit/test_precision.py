@@ -75,22 +75,24 @@ def test_unknown_precision_is_refused() -> None:
 
 def test_measurement_compares_the_two_and_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A product that takes 50 ms in bfloat16 and 2 ms in float32 is 0.04 as fast, and given up at once."""
-    now, calls = 0.0, []
+    now, calls, threads = 0.0, [], torch.get_num_threads()
 
     def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         nonlocal now
         calls.append(x.dtype)
+        assert torch.get_num_threads() == 1
         # Other work disturbs the first of float32.
         now += 0.05 if x.dtype == torch.bfloat16 else 0.002 if len(calls) > 1 else 0.03
         return x
 
     monkeypatch.setattr(F, "linear", linear)
-    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(precision, "time", SimpleNamespace(thread_time=lambda: now))
     precision.cpu_speed.cache_clear()
     try:
         assert precision.cpu_speed("bf16") == pytest.approx(0.04)
         assert calls.count(torch.bfloat16) == 1
         assert calls.count(torch.float32) > 1
+        assert torch.get_num_threads() == threads
         counted = len(calls)
         precision.cpu_speed("bf16")
         assert len(calls) == counted
