@@ -28,7 +28,9 @@ def test_no_page_is_behind_its_tables() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-@pytest.mark.parametrize("script", ["options.py", "sizes.py", "method_figure.py"])
+@pytest.mark.parametrize(
+    "script", ["options.py", "sizes.py", "method_figure.py", "gains_figure.py"]
+)
 def test_what_a_script_writes_is_current(script: str) -> None:
     done = run_command([sys.executable, CHECKOUT / "docs" / script, "--check"], check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
