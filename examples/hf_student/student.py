@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ from bertkd_fairseq.settings import (
     setting,
 )
 from bertkd_fairseq.teacher_rows import TeacherRows
+from bertkd_fairseq.text.data_bin import DataBin
 from bertkd_fairseq.text.pairs import BOS, EOS, PAD, Pairs
+from bertkd_fairseq.text.raw import RawText, undo_subwords
+from bertkd_fairseq.text.segmentation.schemes import detect_scheme
 from bertkd_fairseq.topk_store import TopKStore
 
 hide_broken_torchaudio()
@@ -287,8 +290,9 @@ def make_trainer(
 
 
 def translations(model: MarianMTModel, pairs: Pairs, config: StudentConfig) -> Iterator[str]:
-    """Yield fairseq-generate's T- and H- lines, sentence by sentence."""
+    """Yield fairseq-generate's T-, H- and D- lines, sentence by sentence: D- has the text that the symbols write."""
     model.eval()
+    text = decoder(config, pairs.tgt_dict.symbols)
     for start in range(0, len(pairs), config.batch_size):
         numbers = range(start, min(start + config.batch_size, len(pairs)))
         inputs = source_input([pairs.src[i] for i in numbers])
@@ -304,8 +308,19 @@ def translations(model: MarianMTModel, pairs: Pairs, config: StudentConfig) -> I
         scores = found.sequences_scores.tolist() if config.beam > 1 else [0.0] * len(numbers)
         for i, ids, score in zip(numbers, found.sequences[:, 1:].tolist(), scores, strict=True):
             symbols = ids[: ids.index(EOS)] if EOS in ids else ids
+            line, bits = pairs.tgt_dict.text(symbols), f"{score / math.log(2):.4f}"
             yield f"T-{i}\t{pairs.tgt_dict.text(pairs.tgt[i][:-1])}\n"
-            yield f"H-{i}\t{score / math.log(2):.4f}\t{pairs.tgt_dict.text(symbols)}\n"
+            yield f"H-{i}\t{bits}\t{line}\n"
+            yield f"D-{i}\t{bits}\t{text(line.split())}\n"
+
+
+def decoder(config: StudentConfig, symbols: Sequence[str]) -> Callable[[Sequence[str]], str]:
+    """Return what makes text of symbols, or words where the data-bin isn't one of ``bertkd prepare``."""
+    try:
+        return RawText(DataBin.open(config.data_bin)).text
+    except DataError:
+        scheme = detect_scheme(symbols)
+        return lambda line: undo_subwords(" ".join(line), scheme)
 
 
 def train_and_translate(config: StudentConfig) -> Path:
