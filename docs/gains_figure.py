@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
+
+from current import svg, svg_text, write_or_check
+from tables import by_arm, gaps
 
 HERE = Path(__file__).resolve().parent
 PICTURE = HERE / "gains.svg"
@@ -46,21 +48,16 @@ _STYLE = (
 )
 
 
-def gaps(comparison: Comparison, metric: str) -> list[float]:
-    """Return the differences of an arm to the one that it is compared with, for each seed that both have."""
-    rows = _read(comparison.file)["rows"]
-    values = {(row["arm"], row["seed"]): row[metric] for row in rows if metric in row}
-    found = [row for row in rows if row["arm"] == comparison.arm]
-    pairs = (((r["arm"], r["seed"]), (r["against"], r["seed"])) for r in found)
-    return [values[own] - values[other] for own, other in pairs if {own, other} <= values.keys()]
-
-
 def perplexity(comparison: Comparison, corpus: str) -> float:
     """Return the perplexity of the gold tokens of valid for the teacher of an arm."""
     for row in _read(f"{comparison.file}_teachers")["teachers"]:
         if (row["corpus"], row["teacher"]) == (corpus, comparison.arm.split("-a")[0]):
             return float(row["valid"]["gold_perplexity"])
     raise KeyError(comparison.arm)
+
+
+def _gaps(comparison: Comparison, key: str) -> list[float]:
+    return gaps(by_arm(_read(comparison.file)["rows"]), comparison.arm, key)
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -70,7 +67,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def picture() -> str:
     """Return the SVG."""
-    lines = [(each.name, gaps(each, "test_bleu")) for each in TEST]
+    lines = [(each.name, _gaps(each, "test_bleu")) for each in TEST]
     body = [*_panel(20, "Gain in BLEU on test, over plain students with the same seeds", lines, "")]
     top = 20 + LINE * (len(lines) + 3)
     lines = [
@@ -80,16 +77,12 @@ def picture() -> str:
     title = "Fewer bits for a token of valid, by teacher: a quarter of Multi30k"
     body += _panel(top, title, lines, " bits")
     height = top + LINE * (len(lines) + 2) + 10
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        'aria-label="What distilling gained, by corpus and by teacher; the numbers stand in the tables">\n'
-        f"<style>{_STYLE}</style>\n"
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
-    )
+    said = "What distilling gained, by corpus and by teacher; the numbers stand in the tables"
+    return svg(WIDTH, height, said, _STYLE, body)
 
 
 def _bits(comparison: Comparison) -> list[float]:
-    return [-gap for gap in gaps(comparison, "valid_nll")]
+    return [-gap for gap in _gaps(comparison, "valid_nll")]
 
 
 def _panel(top: int, title: str, lines: list[tuple[str, list[float]]], unit: str) -> Iterator[str]:
@@ -101,33 +94,24 @@ def _panel(top: int, title: str, lines: list[tuple[str, list[float]]], unit: str
     def x(value: float) -> float:
         return LEFT + (value - low) * scale
 
-    yield _text(10, top, title, "t")
+    yield svg_text(10, top, title, "t")
     bottom = top + 14 + LINE * len(lines)
     yield f'<line class="zero" x1="{x(0):.1f}" y1="{top + 14}" x2="{x(0):.1f}" y2="{bottom}"/>'
-    yield _text(x(0) - 4, bottom + 16, "0", "s")
+    yield svg_text(x(0) - 4, bottom + 16, "0", "s")
     for k, (name, values) in enumerate(lines):
         y = top + 14 + LINE * k + LINE // 2
-        yield _text(10, y + 4, name)
+        yield svg_text(10, y + 4, name)
         yield f'<line x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT - 60}" y2="{y}"/>'
         yield from (f'<circle cx="{x(value):.1f}" cy="{y}" r="5"/>' for value in values)
         mean = fmean(values)
         yield f'<line class="mean" x1="{x(mean):.1f}" y1="{y - 9}" x2="{x(mean):.1f}" y2="{y + 9}"/>'
-        yield _text(WIDTH - RIGHT - 50, y + 4, f"{mean:+.2f}{unit}", "s")
-
-
-def _text(x: float, y: float, words: str, kind: str = "") -> str:
-    known = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.0f}" y="{y}"{known}>{escape(words)}</text>'
+        yield svg_text(WIDTH - RIGHT - 50, y + 4, f"{mean:+.2f}{unit}", "s")
 
 
 def main(argv: list[str]) -> int:
     """Write or check the picture; return the exit code."""
-    if "--check" not in argv:
-        PICTURE.write_text(picture(), "utf-8")
-    elif PICTURE.read_text("utf-8") != picture():
-        print(f"{PICTURE} would be another. Run: python docs/gains_figure.py", file=sys.stderr)
-        return 1
-    return 0
+    behind = "would be another. Run: python docs/gains_figure.py"
+    return write_or_check(PICTURE, picture(), argv, behind)
 
 
 if __name__ == "__main__":

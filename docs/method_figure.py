@@ -7,10 +7,10 @@ python docs/method_figure.py --check    # exit code 1 if it would be another
 from __future__ import annotations
 
 import sys
-from html import escape
 from pathlib import Path
 
 import numpy as np
+from current import svg, svg_text, write_or_check
 
 from bertkd_fairseq.masking import NUM_MASKS, rotating_masks
 
@@ -41,27 +41,23 @@ def picture() -> str:
     width, height = LEFT + len(TARGET) * CELL + 30, BARS_TOP + len(ROW) * 20 + 30
     body = [*_copies(), *_bars()]
     title = "A pair is asked about in seven masked copies; each answer is kept as its eight most probable symbols"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">\n'
-        f"<style>{_STYLE}</style>\n"
-        f'<rect width="{width}" height="{height}" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
-    )
+    return svg(width, height, title, _STYLE, body)
 
 
 def _copies() -> list[str]:
     parts = [
-        _text(
+        svg_text(
             10,
             24,
             "The teacher reads the source and seven copies of the target, each with other words masked",
             "t",
         ),
-        _text(10, 46, f"[CLS] {SOURCE} [SEP]  +", "s"),
+        svg_text(10, 46, f"[CLS] {SOURCE} [SEP]  +", "s"),
     ]
-    parts += [_text(LEFT + i * CELL + 4, TOP - 12, word) for i, word in enumerate(TARGET)]
+    parts += [svg_text(LEFT + i * CELL + 4, TOP - 12, word) for i, word in enumerate(TARGET)]
     for copy, mask in enumerate(rotating_masks(len(TARGET))):
         y = TOP + copy * HEIGHT
-        parts.append(_text(10, y + 17, f"copy {copy + 1}", "s"))
+        parts.append(svg_text(10, y + 17, f"copy {copy + 1}", "s"))
         for i, masked in enumerate(mask):
             x = LEFT + i * CELL
             fill = ("#b3261e" if i == _ASKED else "#3949ab") if masked else "#e8eaf6"
@@ -69,7 +65,7 @@ def _copies() -> list[str]:
                 f'<rect x="{x}" y="{y}" width="{CELL - 3}" height="{HEIGHT - 3}" fill="{fill}"/>'
             )
             if masked:
-                parts.append(_text(x + 5, y + 16, "[MASK]", "m"))
+                parts.append(svg_text(x + 5, y + 16, "[MASK]", "m"))
     return parts
 
 
@@ -77,41 +73,32 @@ def _bars() -> list[str]:
     probabilities = np.array(list(ROW.values()))
     y = BARS_TOP - 42
     parts = [
-        _text(
+        svg_text(
             10,
             y,
             f"What it says of “{TARGET[_ASKED]}”: its eight most probable symbols, kept once",
             "t",
         ),
-        _text(LEFT, y + 24, "T = 1", "s"),
-        _text(LEFT + 300, y + 24, "T = 10, what the student learns from", "s"),
+        svg_text(LEFT, y + 24, "T = 1", "s"),
+        svg_text(LEFT + 300, y + 24, "T = 10, what the student learns from", "s"),
     ]
     for column, temperature in enumerate((1.0, 10.0)):
         weights = softened(probabilities, temperature)
         for line, (word, weight) in enumerate(zip(ROW, weights, strict=True)):
             x, top = LEFT + column * 300, BARS_TOP + line * 20
             if column == 0:
-                parts.append(_text(10, top + 12, word))
+                parts.append(svg_text(10, top + 12, word))
             parts.append(
                 f'<rect x="{x}" y="{top}" width="{weight * 220:.1f}" height="15" fill="#b3261e"/>'
             )
-            parts.append(_text(x + weight * 220 + 5, top + 12, f"{weight:.2f}", "s"))
+            parts.append(svg_text(x + weight * 220 + 5, top + 12, f"{weight:.2f}", "s"))
     return parts
-
-
-def _text(x: float, y: float, words: str, kind: str = "") -> str:
-    known = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.0f}" y="{y}"{known}>{escape(words)}</text>'
 
 
 def main(argv: list[str]) -> int:
     """Write or check the picture; return the exit code."""
-    if "--check" not in argv:
-        PICTURE.write_text(picture(), "utf-8")
-    elif PICTURE.read_text("utf-8") != picture():
-        print(f"{PICTURE} would be another. Run: python docs/method_figure.py", file=sys.stderr)
-        return 1
-    return 0
+    behind = "would be another. Run: python docs/method_figure.py"
+    return write_or_check(PICTURE, picture(), argv, behind)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from current import write_or_check
+
 PAGE = Path(__file__).resolve().parent / "options.md"
 _ALL_CPUS = 7919
 """What a default that counts this machine's CPUs is here, to be known again."""
@@ -132,13 +134,8 @@ def main(argv: list[str]) -> int:
     os.cpu_count = lambda: _ALL_CPUS
     for variable in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         os.environ.pop(variable, None)
-    wanted = page()
-    if "--check" not in argv:
-        PAGE.write_text(wanted, "utf-8")
-    elif not PAGE.exists() or PAGE.read_text("utf-8") != wanted:
-        print(f"{PAGE} isn't what the parsers say. Run: python docs/options.py", file=sys.stderr)
-        return 1
-    return 0
+    behind = "isn't what the parsers say. Run: python docs/options.py"
+    return write_or_check(PAGE, page(), argv, behind)
 
 
 if __name__ == "__main__":

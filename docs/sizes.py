@@ -11,6 +11,8 @@ import sys
 from math import prod
 from pathlib import Path
 
+from current import write_or_check
+
 from bertkd_fairseq.topk_store.layout import store_layout
 
 PAGE = Path(__file__).resolve().parent / "scaling.md"
@@ -76,14 +78,8 @@ def _time(seconds: float) -> str:
 
 def main(argv: list[str]) -> int:
     """Write or check the table; return the exit code."""
-    before = PAGE.read_text("utf-8")
-    after = _TABLE.sub(lambda _: table(), before)
-    if "--check" not in argv:
-        PAGE.write_text(after, "utf-8")
-    elif before != after:
-        print(f"{PAGE} has another table. Run: python docs/sizes.py", file=sys.stderr)
-        return 1
-    return 0
+    after = _TABLE.sub(lambda _: table(), PAGE.read_text("utf-8"))
+    return write_or_check(PAGE, after, argv, "has another table. Run: python docs/sizes.py")
 
 
 if __name__ == "__main__":

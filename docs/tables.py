@@ -22,6 +22,9 @@ from typing import Any
 
 from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, Agreement, TokenMeans, agreement_rows
 
+Arms = dict[str, dict[int, dict[str, Any]]]
+"""Rows of the ladder: of each arm, by seed."""
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
 TABLE = re.compile(
@@ -117,25 +120,40 @@ def ladder(rows: list[dict[str, Any]]) -> Iterator[str]:
     columns += ["seeds of both", "nll", "p", "BLEU", "p", "minutes", "BLEU on test"]
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
-    arms: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in rows:
-        arms.setdefault(row["arm"], {})[row["seed"]] = row
+    arms = by_arm(rows)
     for name, runs in arms.items():
         first = next(iter(runs.values()))
-        other = arms.get(first["against"], {}) if first["against"] != name else {}
-        seeds = [seed for seed in runs if seed in other]
+        both = len(gaps(arms, name, "seed"))
         cells = [name, str(len(runs)), f"{first['updates']:,}"]
         cells += [_over_seeds(runs, "valid_nll", 3), _over_seeds(runs, "valid_bleu", 2)]
-        cells += [first["against"], str(len(seeds))] if seeds else ["", ""]
+        cells += [first["against"], str(both)] if both else ["", ""]
         for key, digits in (("valid_nll", 3), ("valid_bleu", 2)):
-            gaps = [runs[seed][key] - other[seed][key] for seed in seeds]
-            cells += [f"{fmean(gaps):+.{digits}f}" if gaps else "", _p(over_seeds_p(gaps))]
+            found = gaps(arms, name, key)
+            cells += [f"{fmean(found):+.{digits}f}" if found else "", _p(over_seeds_p(found))]
         cells += [f"{fmean(run['seconds'] for run in runs.values()) / 60:.0f}"]
         yield f"| {' | '.join([*cells, _over_seeds(runs, 'test_bleu', 2)])} |"
     if rows:
         yield ""
         machines = {f"{row['cpu']}, {row['threads']} thread(s), {row['precision']}" for row in rows}
         yield f"`{'`, `'.join(sorted({row['signature'] for row in rows}))}`; {'; '.join(sorted(machines))}."
+
+
+def by_arm(rows: list[dict[str, Any]]) -> Arms:
+    """Return the rows of the ladder by arm and seed."""
+    arms: Arms = {}
+    for row in rows:
+        arms.setdefault(row["arm"], {})[row["seed"]] = row
+    return arms
+
+
+def gaps(arms: Arms, name: str, key: str) -> list[float]:
+    """Return the differences of an arm to the one that it is compared with, for each seed that both have ``key`` of."""
+    pairs = [(run, arms.get(run["against"], {}).get(seed, {})) for seed, run in arms[name].items()]
+    return [
+        run[key] - other[key]
+        for run, other in pairs
+        if run["against"] != name and key in run and key in other
+    ]
 
 
 def teachers(rows: list[dict[str, Any]]) -> Iterator[str]:

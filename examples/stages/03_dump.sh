@@ -9,6 +9,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
 # Of several jobs, none trains the students.
 [[ $ENSEMBLE == 0 || -n ${DUMP_JOBS-} ]] || bash "$(dirname -- "${BASH_SOURCE[0]}")/04_plain.sh"
+teacher_models
 dump=(bertkd dump-topk)
 ((GPUS == 1)) || dump=("${TORCHRUN[@]}" --module bertkd_fairseq.cli dump-topk)
 IFS=: read -ra folders <<<"$TRAIN_DATA"

@@ -8,10 +8,7 @@ student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
 stage plain "${TRAIN[@]}" "${STUDENT[@]}" --save-dir "$WORK/plain" \
     --criterion label_smoothed_cross_entropy \
     --lr "$PLAIN_LR" --warmup-updates "$PLAIN_WARMUP" --max-update "$PLAIN_UPDATES" $STUDENT_EXTRA
-if ((ENSEMBLE > 0 && AVERAGE > 0)); then
-    stage average_last_plain bertkd average --save-dir "$WORK/plain" --last "$AVERAGE" \
-        --output "$WORK/plain/average_last.pt" --force
-fi
+((ENSEMBLE == 0 || AVERAGE == 0)) || average last plain
 for ((k = 1; k < ENSEMBLE; k++)); do
     NAME='' SELECTED='' SUBSETS='' KD_ALPHA=0 SEED=$((SEED + k)) UPDATES=$PLAIN_UPDATES \
         bash "$(dirname -- "${BASH_SOURCE[0]}")/student.sh"

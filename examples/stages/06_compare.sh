@@ -25,11 +25,8 @@ for beam in $MORE_BEAMS; do
     translate ".beam$beam" checkpoint_best.pt "$beam"
 done
 ((AVERAGE == 0)) || for which in last best; do
-    count=$([[ $which == best ]] || echo "$AVERAGE")
     for name in plain distilled; do
-        # shellcheck disable=SC2086
-        stage "average_${which}_$name" bertkd average --save-dir "$WORK/$name" --$which $count \
-            --output "$WORK/$name/average_$which.pt" --force
+        average "$which" "$name"
     done
     translate ".average_$which" "average_$which.pt" "$BEAM"
 done

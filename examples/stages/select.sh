@@ -84,6 +84,7 @@ for name, value in json.load(open(sys.argv[1]))["mix"].items():
 else
     choose "$BY" "$DATA_BIN" "$forward" --nbest "${nbest[@]}"
 fi
+teacher_models
 parts=1
 if ((BACKWARD)); then
     student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"

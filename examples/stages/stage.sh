@@ -120,20 +120,31 @@ if ((SHARDS > 1)); then
     done
 fi
 
-# The teacher's models: BERT, and with it the plain student of 04_plain.sh and more of the next seeds.
 [[ $ENSEMBLE =~ ^[0-9]+$ ]] || fail "\`ENSEMBLE\` must be a number of students, but is $ENSEMBLE instead."
-MODELS=(--path "$DUMP_PATH")
-if ((ENSEMBLE > 0)); then
-    first=checkpoint_best next=checkpoint_best
+
+# teacher_models   puts into MODELS the teacher's models: BERT, and with it the plain student of 04_plain.sh and more of
+#                  the next seeds.
+teacher_models() {
+    local path=$DUMP_PATH first=checkpoint_best next=checkpoint_best k
+    MODELS=(--path "$path")
+    ((ENSEMBLE > 0)) || return 0
     ((AVERAGE == 0)) || first=average_last next=average_last.$PLAIN_UPDATES
-    path=$DUMP_PATH:$WORK/plain/$first.pt
+    path+=:$WORK/plain/$first.pt
     for ((k = 1; k < ENSEMBLE; k++)); do
         path+=:$WORK/plain.seed$((SEED + k))/$next.pt
     done
     MODELS=(--path "$path" --weights "$("${PYTHON:-python3}" -c 'import sys
 bert, students = float(sys.argv[1]), int(sys.argv[2])
 print(*map("{:g}".format, [bert, *[(1 - bert) / students] * students]), sep=",")' "$BERT_WEIGHT" "$ENSEMBLE")")
-fi
+}
+
+# average WHICH NAME   the mean of the last, or of the best, AVERAGE checkpoints of a student
+average() {
+    local which=$1 name=$2 count=()
+    [[ $which == best ]] || count=("$AVERAGE")
+    stage "average_${which}_$name" bertkd average --save-dir "$WORK/$name" "--$which" "${count[@]}" \
+        --output "$WORK/$name/average_$which.pt" --force
+}
 
 TORCHRUN=(torchrun --standalone --nproc-per-node "$GPUS")
 TRAIN=(fairseq-train)

@@ -149,8 +149,8 @@ def test_plain_students_teach_beside_bert(work: tuple, tmp_path: Path) -> None:
     assert f"--path $WORK/teacher/checkpoint_best.pt:{students} " in command
     assert " --weights 0.5\\,0.25\\,0.25 " in command
     # With means of checkpoints, these are taken.
-    shown = 'source "$1"; echo "${MODELS[@]}"'
-    means = {**more, "AVERAGE": "2", "ENSEMBLE": "2"}
+    shown = 'source "$1"; teacher_models; echo "${MODELS[@]}"'
+    means = {**more, "AVERAGE": "2"}
     config = EXAMPLES / "multi30k_deen" / "config.sh"
     path = run_command(["bash", "-c", shown, "_", config], env=means).stdout.split()[1].split(":")
     assert [name.removeprefix(more["WORK"]) for name in path] == [

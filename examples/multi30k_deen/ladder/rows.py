@@ -87,10 +87,7 @@ def add(path: Path, row: Row, ladder: Ladder) -> None:
     rows = sorted(
         [*rows, row], key=lambda r: (order.get(r["arm"], len(order)), r["arm"], r["seed"])
     )
-    # Each row has its own line, so git can merge the results of two machines.
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    with whole_file(path) as partial:
-        partial.write_text(f'{{"rows": [\n{lines}\n]}}\n', "utf-8")
+    _write(path, "rows", rows)
 
 
 def add_teacher(path: Path, corpus: str, teacher: str, work: Path) -> None:
@@ -103,9 +100,14 @@ def add_teacher(path: Path, corpus: str, teacher: str, work: Path) -> None:
         error = found["calibration"]["expected_calibration_error"]
         row[split] = {name: found[name] for name in OF_TEACHERS} | {"calibration_error": error}
     kept = [each for each in old if (each["corpus"], each["teacher"]) != (corpus, teacher)]
-    lines = ",\n".join(json.dumps(each) for each in [*kept, row])
+    _write(path, "teachers", [*kept, row])
+
+
+def _write(path: Path, name: str, rows: Sequence[Row]) -> None:
+    # Each row has its own line, so git can merge the results of two machines.
+    lines = ",\n".join(json.dumps(row) for row in rows)
     with whole_file(path) as partial:
-        partial.write_text(f'{{"teachers": [\n{lines}\n]}}\n', "utf-8")
+        partial.write_text(f'{{"{name}": [\n{lines}\n]}}\n', "utf-8")
 
 
 def make(ladder: Ladder, student: Student, work: Path, subsets: Sequence[str]) -> Row:
