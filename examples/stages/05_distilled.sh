@@ -1,7 +1,18 @@
 #!/usr/bin/env bash
-# Stage 3: the student with the teacher's soft targets.
+# Stage 3: the student with the teacher's soft targets. Before it, on valid: how much more often the teacher is right than
+# the plain student. This says which alpha to try (docs/choosing_settings.md).
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
+
+if [[ $DUMP_EXTRA != *sampled* ]]; then # draws have no first guess
+    teacher_models
+    # shellcheck disable=SC2086
+    stage dump_valid bertkd dump-topk "$DATA_BIN" --gen-subset valid "${MODELS[@]}" --destdir "$WORK/topk.valid" \
+        --topk "$TOPK_K" --precision "$PRECISION" $DUMP_EXTRA
+    stage lead bertkd inspect "$WORK/topk.valid" --data-bin "$DATA_BIN" --force \
+        --student plain="$WORK/plain/checkpoint_best.pt" --json "$WORK/lead.json"
+    sed -n '/^Predicted correctly/,$p' "$WORK/logs/lead.log"
+fi
 
 student_options "$KD_MAX_TOKENS" "$KD_UPDATE_FREQ"
 # shellcheck disable=SC2086

@@ -19,7 +19,7 @@ RECIPES = ["gigaword", "iwslt14_deen", "iwslt15_envi", "multi30k_deen", "wmt14_e
 SCRIPTS = sorted(path.name for path in (EXAMPLES / "multi30k_deen").glob("*.sh"))
 OWN = {"gigaword/01_prepare.sh", "iwslt14_deen/01_prepare.sh"}
 STAGES = [
-    *("prepare", "teacher", "dump", "plain", "distilled"),
+    *("prepare", "teacher", "dump", "plain", "dump_valid", "lead", "distilled"),
     *("generate_plain", "generate_distilled", "compare", "curves"),
 ]
 
@@ -89,6 +89,10 @@ def test_run_all_ends_with_the_scores_of_every_test_sentence(work: tuple) -> Non
     assert list(scores["scores"]) == ["plain", "distilled"] and scores["lowercase"] is True
     assert (folder / "compare.html").read_text("utf-8").endswith("</html>\n")
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    lead = json.loads((folder / "lead.json").read_text("utf-8"))
+    assert list(lead["students"]) == ["plain"] and lead["statistics"]["tokens"] == lead["tokens"]
+    shown = said.split("\nPredicted correctly, EOS apart\n")[1].splitlines()[1:3]
+    assert [line.split()[0] for line in shown] == ["teacher", "plain"]
     seconds = [line.split("\t")[0] for line in (folder / "seconds.tsv").read_text().splitlines()]
     assert seconds == STAGES
 

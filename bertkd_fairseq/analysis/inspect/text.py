@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bertkd_fairseq.analysis.inspect import teachers
+from bertkd_fairseq.analysis.inspect import lead, teachers
 from bertkd_fairseq.analysis.inspect.agreement import COLUMNS, agreement_rows
 from bertkd_fairseq.analysis.inspect.calibration import Reliability
 from bertkd_fairseq.analysis.inspect.run import Inspection, TokenEntries
@@ -52,6 +52,9 @@ def _sections(found: Inspection) -> Iterator[list[str]]:
         yield ["Teachers", *aligned([teachers.COLUMNS, *teachers.teacher_rows(found.teachers)])]
     for name, student in found.students.items():
         yield [f"Student {name}", *aligned([COLUMNS, *agreement_rows(student.runs, found.k)])]
+    leads = list(lead.lead_rows({name: each.runs for name, each in found.students.items()}))
+    if leads:
+        yield ["Predicted correctly, EOS apart", *aligned([lead.COLUMNS, *leads])]
 
 
 def _of_top_k(statistics: TopKStatistics, k: int) -> Iterator[list[str]]:

@@ -90,6 +90,11 @@ def test_sections_of_a_store() -> None:
         "none of these             0.0%      -           -           -          -",
         "EOS                       0.0%      -           -           -          -",
         "all                     100.0%  71.2%       80.0%       75.0%       2.50",
+        "",
+        "Predicted correctly, EOS apart",
+        "          right  the teacher leads by",
+        "teacher  100.0%                      ",
+        "plain     71.2%           28.8 points",
     ]
     report = found.report()
     assert list(report) == [
