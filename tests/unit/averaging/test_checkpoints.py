@@ -77,7 +77,8 @@ def test_last_are_chosen_by_number_not_by_name_or_time(tmp_path: Path) -> None:
         last_checkpoints(tmp_path, 4)
     assert str(caught.value) == (
         f"`{tmp_path}` must hold at least 4 checkpoints numbered by update or epoch, but holds 3 instead. "
-        "Train with `--save-interval-updates` and `--keep-interval-updates 4`."
+        "Train with `--save-interval-updates` and `--keep-interval-updates 4`. fairseq keeps none by update where an "
+        "epoch ends, so the interval must not be a multiple of an epoch's updates."
     )
 
 
