@@ -20,7 +20,7 @@ if [[ -n $SELECTED ]]; then
     done
 fi
 
-if [[ $KD_ALPHA == 0 ]]; then
+if [[ $KD_ALPHA == 0 && $STUDENT_EXTRA != *--kd-augment* ]]; then # which draws from the store, even with alpha 0
     student_options "$PLAIN_MAX_TOKENS" "$PLAIN_UPDATE_FREQ"
     name=${NAME:-plain}.seed$SEED
     options=(--kd-alpha 0 --lr "$PLAIN_LR" --warmup-updates "$PLAIN_WARMUP")
