@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from bertkd_fairseq.errors import raise_all
 
-RECIPE = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+RECIPE = HERE.parent
 
 
 class Student(NamedTuple):
@@ -144,8 +145,8 @@ class Ladder:
 
 
 def recipe_settings() -> set[str]:
-    """Return the names of all settings that the recipe's scripts read from the environment."""
-    scripts = [*RECIPE.glob("*.sh"), *RECIPE.parent.glob("stages/*.sh")]
+    """Return the names of all settings that the scripts of the recipe and the ladder read from the environment."""
+    scripts = [*RECIPE.glob("*.sh"), *RECIPE.parent.glob("stages/*.sh"), *HERE.glob("*.sh")]
     return {
         name for s in scripts for name in re.findall(r"\$\{([A-Z][A-Z_0-9]*):?[-=?]", s.read_text())
     }

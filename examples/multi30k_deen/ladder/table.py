@@ -32,7 +32,7 @@ _OWN = frozenset(
     ]
 )
 # What is the same for all arms of a corpus, and what belongs to a teacher.
-_OF_CORPUS = re.compile(r"DATA|BERT|SRC|TGT|TRAIN_PAIRS|SUBWORD|VOCAB_SIZE|PREPARE_\w+")
+_OF_CORPUS = re.compile(r"DATA|BERT|SRC|TGT|TRAIN_PAIRS|UNPAIRED|SUBWORD|VOCAB_SIZE|PREPARE_\w+")
 _OF_TEACHER = re.compile(r"TEACHER_\w+|DUMP_\w+|TOPK_K")
 _ALSO_OF_TEACHER = frozenset({"VALIDATE_EVERY", "BERT"})
 _TABLE = ["baseline", "seeds", "settings", "options", "corpora", "teachers", "arms"]
