@@ -57,8 +57,8 @@ def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
         raise CheckpointError(
             f"`{save_dir}` must hold at least {count} checkpoints numbered by update or epoch, but holds "
             f"{len(numbered)} instead. Train with `--save-interval-updates` and "
-            f"`--keep-interval-updates {count}`. fairseq keeps none by update where an epoch ends, so the interval must not "
-            "be a multiple of an epoch's updates."
+            f"`--keep-interval-updates {count}`. fairseq keeps none by update where an epoch ends, so the "
+            "interval must not be a multiple of an epoch's updates."
         )
     return [file for _, file in sorted(numbered)[-count:]]
 
