@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bertkd_fairseq import compat
+from bertkd_fairseq.text.data_bin import read_binarized
 from bertkd_fairseq.topk_store import TopKStore
 from tests.conftest import USER_DIR, command_environment, run_command, warm_commands
 from tests.integration.recipe import EXAMPLES, environment, program
@@ -222,13 +223,14 @@ def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
     script = EXAMPLES / "multi30k_deen/ladder/chosen.sh"
     (tmp_path / "arms.yaml").write_text(f"""
 seeds: [1]
-settings: {{DATA: $TEXT, SRC: src, TGT: tgt, UPDATES: 60, VALIDATE_EVERY: 30, AVERAGE: 2, PLAIN_WARMUP: 20, {SIZES}}}
+settings: {{DATA: $TEXT, SRC: src, TGT: tgt, TRAIN_PAIRS: 500, UPDATES: 62, VALIDATE_EVERY: 31, AVERAGE: 2, PLAIN_WARMUP: 20, {SIZES}}}
 options: --disable-validation
 corpora:
   tiny: {{}}
   chosen: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1]}}
   together: {{script: {script}, students: [plain.seed1, plain.seed2], parts: [train1], BY: student}}
   taught: {{script: {script}, students: [plain.seed1, plain.seed2], teachers: [cmlm], parts: [train1], base: tiny}}
+  further: {{script: {script}, students: [plain.seed1], teachers: [cmlm], parts: [train1], base: tiny, UNPAIRED: 70}}
 teachers:
   cmlm: {{TEACHER_UPDATES: 4, TEACHER_WARMUP: 1, VALIDATE_EVERY: 2, TEACHER_MAX_TOKENS: 1000}}
   more: {{begins_with: cmlm, TEACHER_UPDATES: 2, TEACHER_WARMUP: 1, VALIDATE_EVERY: 2, TEACHER_MAX_TOKENS: 1000}}
@@ -240,12 +242,12 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teach
         env["PATH"] = os.pathsep.join((str(folder), env["PATH"]))
         run_command(DODO, env=env)
         again = run_command([*DODO, "corpus:chosen"], env=env).stdout
-        run_command([*DODO, "corpus:together"], env=env)
+        run_command([*DODO, "corpus:together", "corpus:further"], env=env)
     assert again.splitlines()[-1].endswith("prepare: complete, skipped")
     assert scored(tmp_path / "rows.json") == ["plain.seed1", "chosen.seed1", "taught.seed1"]
     work = tmp_path / "work" / "chosen"
     counts = json.loads((work / "selected.json").read_text("utf-8"))["counts"]
-    log = (work / "logs" / "chosen.seed1.60.log").read_text("utf-8")
+    log = (work / "logs" / "chosen.seed1.62.log").read_text("utf-8")
     assert counts["chosen"] > 0 and f"data-bin train1 src-tgt {counts['chosen']} examples" in log
 
     logs = tmp_path / "work" / "tiny" / "logs"
@@ -260,9 +262,9 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teach
     generated = (taught / "logs" / "nbest_train.log").read_text("utf-8")
     assert generated.count("plain.seed1") and generated.count("plain.seed2")  # written by both
     stores = [TopKStore.open(taught / f"topk.more{part}") for part in ("", ".train1")]
-    assert "kd_loss=" in (taught / "logs" / "taught.seed1.60.log").read_text("utf-8")
+    assert "kd_loss=" in (taught / "logs" / "taught.seed1.62.log").read_text("utf-8")
     chosen = json.loads((taught / "selected.json").read_text("utf-8"))["counts"]["chosen"]
-    assert [len(store) for store in stores] == [600, chosen]
+    assert [len(store) for store in stores] == [500, chosen]
 
     together = tmp_path / "work" / "together"
     report = json.loads((together / "selected.json").read_text("utf-8"))
@@ -270,3 +272,15 @@ arms: {{plain: {{}}, chosen: {{corpus: chosen}}, taught: {{corpus: taught, teach
     generated = (together / "logs" / "nbest_train.log").read_text("utf-8")
     assert generated.count("plain.seed1") and generated.count("plain.seed2")
     assert not (together / "nbest" / "rescored.json").exists()
+
+    further = tmp_path / "work" / "further"
+    sources = (miniature_corpus / "train.src").read_text("utf-8").splitlines()[500:570]
+    assert (further / "nbest" / "unpaired.src").read_text("utf-8").splitlines() == sources
+    assert (further / "nbest" / "unpaired.tgt").read_text("utf-8") == ".\n" * 70
+    report = json.loads((further / "selected.json").read_text("utf-8"))
+    counts = report["counts"]
+    assert report["by"] == "teacher" and counts["sentences"] == 70 and counts["chosen"] > 0
+    sizes = [
+        read_binarized(further / "data-bin" / f"train1.src-tgt.{x}")[0] for x in ("src", "tgt")
+    ]
+    assert len(sizes[0]) == len(sizes[1]) == counts["chosen"]

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from bertkd_fairseq.analysis.inspect.agreement import Agreement
 
-COLUMNS = ("", "right", "the teacher leads by")
+COLUMNS = ("", "right", "the teacher is")
 """The header of :func:`lead_rows`."""
 
 
@@ -35,4 +35,5 @@ def lead_rows(students: Mapping[str, Sequence[Agreement]]) -> Iterator[tuple[str
         if not teacher_shown:
             teacher_shown = True
             yield "teacher", f"{teacher:.1f}%", ""
-        yield name, f"{student:.1f}%", f"{teacher - student:.1f} points"
+        where = "ahead" if teacher >= student else "behind"
+        yield name, f"{student:.1f}%", f"{abs(teacher - student):.1f} points {where}"

@@ -39,6 +39,6 @@ def test_a_student_may_be_ahead_and_seeds_are_averaged() -> None:
     students = {"plain": [run(45, 6, 2), run(45, 6, 4)], "distilled": [run(60, 5, 2)]}
     assert list(lead_rows(students)) == [
         ("teacher", "60.0%", ""),
-        ("plain", "54.0%", "6.0 points"),
-        ("distilled", "67.0%", "-7.0 points"),
+        ("plain", "54.0%", "6.0 points ahead"),
+        ("distilled", "67.0%", "7.0 points behind"),
     ]

@@ -92,9 +92,9 @@ def test_sections_of_a_store() -> None:
         "all                     100.0%  71.2%       80.0%       75.0%       2.50",
         "",
         "Predicted correctly, EOS apart",
-        "          right  the teacher leads by",
-        "teacher  100.0%                      ",
-        "plain     71.2%           28.8 points",
+        "          right     the teacher is",
+        "teacher  100.0%                   ",
+        "plain     71.2%  28.8 points ahead",
     ]
     report = found.report()
     assert list(report) == [
