@@ -32,6 +32,7 @@ TEST = (
     Comparison("Multi30k, 19 epochs, BERT and ensemble", "ladder", "both-a0.5-T1"),
     Comparison("Multi30k, 28 epochs, BERT and ensemble", "ladder", "both-a0.5-T1-3600"),
     Comparison("a quarter of Multi30k, 28 epochs, BERT", "small", "cmlm-a0.5-T1"),
+    Comparison("Tatoeba, 14,577 pairs, BERT", "small", "tatoeba-cmlm-a0.5-T1"),
 )
 """What has been scored on test."""
 
