@@ -21,11 +21,12 @@ PICTURE = HERE / "gains.svg"
 
 
 class Comparison(NamedTuple):
-    """An arm of a file of rows, under the name that the picture gives it."""
+    """An arm of a file of rows, under the name that the picture gives it. ``teacher``: its name in the rows."""
 
     name: str
     file: str
     arm: str
+    teacher: str = ""
 
 
 TEST = (
@@ -36,13 +37,29 @@ TEST = (
 )
 """What has been scored on test."""
 
-TEACHERS = (
-    Comparison("BERT", "small", "cmlm-a0.5-T1"),
-    Comparison("three plain students", "small", "ensemble-a0.5-T1"),
+TEXTS = (
+    Comparison("Multi30k, 28,332 pairs", "ladder", "cmlm-a0.5-T1"),
+    Comparison("Multi30k, 7,083 pairs", "small", "cmlm-a0.5-T1"),
+    Comparison("Multi30k, 3,545 pairs", "small", "eighth-cmlm-a0.5-T1"),
+    Comparison("Tatoeba, 14,577 pairs", "small", "tatoeba-cmlm-a0.5-T1"),
 )
-"""Teachers of one corpus; a student's arm begins with the name of its teacher."""
+"""How much text there was to learn from."""
 
-WIDTH, LEFT, RIGHT, LINE = 760, 310, 40, 30
+TEACHERS = (
+    Comparison("BERT", "small", "cmlm-a0.5-T1", "cmlm"),
+    Comparison("three plain students", "small", "ensemble-a0.5-T1", "ensemble"),
+)
+"""Teachers of the quarter."""
+
+HIDDEN = (
+    Comparison("every 7th token, both sides", "small", "eighth-cmlm-a0.5-T1", "cmlm-2048"),
+    Comparison("a tenth of the future", "small", "eighth-hide0.1-a0.5-T1", "hide0.1"),
+    Comparison("half of the future", "small", "eighth-hide0.5-a0.5-T1", "hide0.5"),
+    Comparison("all of the future", "small", "eighth-hide1-a0.5-T1", "hide1"),
+)
+"""Teachers of the eighth, by what is hidden from them; the first is of fewer updates."""
+
+WIDTH, LEFT, RIGHT, LINE = 780, 330, 40, 30
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#222}.s{fill:#555;font-size:12px}.t{font-weight:600}"
     "line{stroke:#bbb}.zero{stroke:#555}circle{fill:#0b57a4;fill-opacity:.55}.mean{stroke:#0b57a4;stroke-width:3}"
@@ -52,9 +69,13 @@ _STYLE = (
 def perplexity(comparison: Comparison, corpus: str) -> float:
     """Return the perplexity of the gold tokens of valid for the teacher of an arm."""
     for row in _read(f"{comparison.file}_teachers")["teachers"]:
-        if (row["corpus"], row["teacher"]) == (corpus, comparison.arm.split("-a")[0]):
+        if (row["corpus"], row["teacher"]) == (corpus, comparison.teacher):
             return float(row["valid"]["gold_perplexity"])
     raise KeyError(comparison.arm)
+
+
+def _teacher(comparison: Comparison, corpus: str) -> str:
+    return f"{comparison.name} (perplexity {perplexity(comparison, corpus):.1f})"
 
 
 def _gaps(comparison: Comparison, key: str) -> list[float]:
@@ -68,18 +89,35 @@ def _read(name: str) -> dict[str, Any]:
 
 def picture() -> str:
     """Return the SVG."""
-    lines = [(each.name, _gaps(each, "test_bleu")) for each in TEST]
-    body = [*_panel(20, "Gain in BLEU on test, over plain students with the same seeds", lines, "")]
-    top = 20 + LINE * (len(lines) + 3)
-    lines = [
-        (f"{each.name} (perplexity {perplexity(each, 'quarter'):.1f})", _bits(each))
-        for each in TEACHERS
+    panels = [
+        (
+            "Gain in BLEU on test, over plain students with the same seeds",
+            [(each.name, _gaps(each, "test_bleu")) for each in TEST],
+            "",
+        ),
+        (
+            "Gain in BLEU on valid from BERT alone at alpha 0.5 and T 1, by training text",
+            [(each.name, _gaps(each, "valid_bleu")) for each in TEXTS],
+            "",
+        ),
+        (
+            "Fewer bits for a token of valid, by teacher: a quarter of Multi30k",
+            [(_teacher(each, "quarter"), _bits(each)) for each in TEACHERS],
+            " bits",
+        ),
+        (
+            "The same by what the teacher doesn't see: an eighth of Multi30k",
+            [(_teacher(each, "eighth"), _bits(each)) for each in HIDDEN],
+            " bits",
+        ),
     ]
-    title = "Fewer bits for a token of valid, by teacher: a quarter of Multi30k"
-    body += _panel(top, title, lines, " bits")
-    height = top + LINE * (len(lines) + 2) + 10
+    body: list[str] = []
+    top = 20
+    for title, lines, unit in panels:
+        body += _panel(top, title, lines, unit)
+        top += LINE * (len(lines) + 3)
     said = "What distilling gained, by corpus and by teacher; the numbers stand in the tables"
-    return svg(WIDTH, height, said, _STYLE, body)
+    return svg(WIDTH, top - LINE + 10, said, _STYLE, body)
 
 
 def _bits(comparison: Comparison) -> list[float]:
