@@ -224,7 +224,8 @@ def test_a_corpus_of_what_one_student_says_and_another_finds_likely(
     (tmp_path / "arms.yaml").write_text(f"""
 seeds: [1]
 settings:
-  {{DATA: $TEXT, SRC: src, TGT: tgt, TRAIN_PAIRS: 500, UPDATES: 62, VALIDATE_EVERY: 31, AVERAGE: 2, PLAIN_WARMUP: 20, {SIZES}}}
+  {{DATA: $TEXT, SRC: src, TGT: tgt, TRAIN_PAIRS: 500, UPDATES: 62, VALIDATE_EVERY: 31, AVERAGE: 2,
+   PLAIN_WARMUP: 20, {SIZES}}}
 options: --disable-validation
 corpora:
   tiny: {{}}
