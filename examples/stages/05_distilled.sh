@@ -4,7 +4,8 @@
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/config.sh"
 
-if [[ $DUMP_EXTRA != *sampled* ]]; then # draws have no first guess
+# Without a plain student there is nothing to compare, and draws have no first guess.
+if [[ -f $WORK/plain/checkpoint_best.pt && $DUMP_EXTRA != *sampled* ]]; then
     teacher_models
     # shellcheck disable=SC2086
     stage dump_valid bertkd dump-topk "$DATA_BIN" --gen-subset valid "${MODELS[@]}" --destdir "$WORK/topk.valid" \
