@@ -119,7 +119,7 @@ def test_another_weight_keeps_nothing_of_the_student_before(
     run_command(["bash", "-c", remove], cwd=tmp_path)
     plain = ["", ".average_best", ".average_last", ".beam4"]
     kept = ["average_best_plain", "average_last_plain", *(f"generate_plain{x}" for x in plain)]
-    kept += ["archive", "dump", "plain", "prepare", "teacher"]
+    kept += ["archive", "dump", "dump_valid", "lead", "plain", "prepare", "teacher"]
     assert sorted(path.stem for path in tmp_path.glob("*.done")) == sorted(kept)
     assert not list(tmp_path.glob("*distilled*")) and not list(tmp_path.glob("scores*"))
 
