@@ -26,14 +26,13 @@ def right_without_eos(agreement: Agreement) -> tuple[float, float] | None:
 
 def lead_rows(students: Mapping[str, Sequence[Agreement]]) -> Iterator[tuple[str, ...]]:
     """Yield :data:`COLUMNS` as text for the teacher and for each student, which is the mean of its seeds."""
-    teacher_shown = False
+    means = {}
     for name, runs in students.items():
-        found = [both for both in map(right_without_eos, runs) if both]
-        if not found:
-            continue
-        teacher, student = (fmean(values) for values in zip(*found, strict=True))
-        if not teacher_shown:
-            teacher_shown = True
-            yield "teacher", f"{teacher:.1f}%", ""
+        known = [both for both in map(right_without_eos, runs) if both]
+        if known:
+            means[name] = tuple(fmean(values) for values in zip(*known, strict=True))
+    if means:  # all students are asked for the same tokens
+        yield "teacher", f"{next(iter(means.values()))[0]:.1f}%", ""
+    for name, (teacher, student) in means.items():
         where = "ahead" if teacher >= student else "behind"
         yield name, f"{student:.1f}%", f"{abs(teacher - student):.1f} points {where}"

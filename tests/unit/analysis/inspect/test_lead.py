@@ -1,4 +1,4 @@
-"""How far a teacher is ahead of its students, against a count token by token."""
+"""How far a teacher is ahead of its students, with counts that were added up by hand."""
 
 from __future__ import annotations
 
